@@ -1,0 +1,69 @@
+"""JSON documents at the doors: strict structs that carry a schema version, written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from typing_extensions import Self
+
+from kepler_train.contract.errors import BrokenContract
+
+D = TypeVar("D", bound="Document")
+
+
+class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of what is written as JSON for another step, or another version of this project, to read."""
+
+    schema_version: int = 1
+
+    def write(self, path: Path) -> None:
+        """Write as JSON to `path` in one step: a reader sees the old file or the new one, never half."""
+        write_atomically(path, self.encode())
+
+    def encode(self) -> bytes:
+        """Encode as indented JSON, keys in the order of declaration."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=1)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read from a JSON file; raises BrokenContract, naming the file, where it is not such a document."""
+        try:
+            content = path.read_bytes()
+        except OSError as cause:
+            raise BrokenContract(f"cannot read {path}: {cause.strerror}; was the step before this one run?") from cause
+        return cls.decode(content, origin=str(path))
+
+    @classmethod
+    def decode(cls, content: bytes, origin: str) -> Self:
+        """Decode JSON bytes; raises BrokenContract, naming `origin`, where they are not such a document."""
+        try:
+            return msgspec.json.decode(content, type=cls)
+        except (msgspec.DecodeError, UnicodeDecodeError) as cause:
+            raise BrokenContract(
+                f"{origin} is not a {cls.__name__} document of this version: {cause}; "
+                "was it written by another version, or damaged?"
+            ) from cause
+
+    def as_dict(self) -> dict[str, Any]:
+        """The document as plain JSON values."""
+        values: dict[str, Any] = msgspec.to_builtins(self)
+        return values
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file through a temporary neighbour, fsync and rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,43 @@
+"""The one error hierarchy. A message says the fact, then the remedy: `no samples …; is Kepler scraped?`."""
+
+from __future__ import annotations
+
+
+class KeplerTrainError(Exception):
+    """Say what is wrong and what to do about it; base of all errors a user is meant to read."""
+
+
+class WrongUsage(KeplerTrainError):
+    """A parameter or option that cannot be meant: end before start, an unknown group (exit code 2)."""
+
+
+class SourceError(KeplerTrainError):
+    """Prometheus or a recording could not be read: unreachable, refused, truncated, not what it should be."""
+
+
+class NoData(KeplerTrainError):
+    """What was read holds nothing to train on or to judge with."""
+
+
+class BrokenContract(KeplerTrainError):
+    """An artifact or a document is not what the contract says: another schema version, a missing file."""
+
+
+class PipelineError(KeplerTrainError):
+    """A training pipeline breaks the unified format, or its `train` failed."""
+
+
+class NotLoadable(KeplerTrainError):
+    """A kepler-estimator could not load this model, or would not get a usable answer from it."""
+
+
+class StoreError(KeplerTrainError):
+    """The store is away, refuses the credentials, or has no such bucket, model or version."""
+
+
+class DamagedModel(StoreError):
+    """Files of a stored version are missing or differ from their checksums."""
+
+
+class IndexConflict(StoreError):
+    """The index changed between read and write, more often than retries could heal."""

@@ -1,0 +1,181 @@
+"""What a training pipeline leaves, what evaluation decides about it, and what the store keeps beside a model."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from kepler_train.contract.documents import Document
+from kepler_train.contract.features import FeatureGroup
+from kepler_train.contract.window import Window
+
+MODEL_CLASSES = {"scikit": "model.sav", "keras": "model.h5"}
+"""Model class to the model file's name; names and files are the estimator's."""
+
+SCALER_FILE = "scaler.pkl"
+METADATA_FILE = "metadata.json"
+
+CANDIDATE_FILE = "candidate.json"
+MODEL_FOLDER = "model"
+"""In a candidate: the folder with the estimator's files (metadata.json without scores, scaler, model, transformers)."""
+LOG_FILE = "train.log"
+
+DECISION_FILE = "decision.json"
+TRACE_FILE = "trace.parquet"
+
+INDEX_KEY = "index.json"
+PROVENANCE_FILE = "provenance.json"
+
+
+class Candidate(Document, frozen=True, kw_only=True):
+    """What one training pipeline made in this run: `candidate.json`, beside `model/` unless it failed."""
+
+    run_id: str
+    window: Window
+    group: FeatureGroup
+    model_name: str
+    model_class: str
+    features: tuple[str, ...]
+    """In the model's own order."""
+    status: str
+    """`trained` or `failed`."""
+    reason: str = ""
+    """Why it failed, as a sentence; empty if it did not."""
+    runtime: dict[str, str] = msgspec.field(default_factory=dict)
+    """Interpreter and library to version."""
+    idle_millijoules: dict[str, float] = msgspec.field(default_factory=dict)
+    """Node to its energy per interval when no pod does anything, as fitted."""
+    identifiability: dict[str, float] = msgspec.field(default_factory=dict)
+    """Measures of how well the window tells pods apart, by name."""
+    trained_on: dict[str, int] = msgspec.field(default_factory=dict)
+    """`pod_rows`, `node_intervals`, `blocks` seen by the fit."""
+    train_seconds: float = 0.0
+    notes: tuple[str, ...] = ()
+    """What a person should know: rows sampled, features without signal, ..."""
+
+    def idle_of(self, node: str) -> float:
+        """The idle energy to use for a node: its own, or the mean of the known nodes where it was never seen."""
+        return idle_of(self.idle_millijoules, node)
+
+
+def idle_of(idle_millijoules: dict[str, float], node: str) -> float:
+    """A node's idle energy per interval in mJ: its own, else the mean of all known, else 0."""
+    if node in idle_millijoules:
+        return idle_millijoules[node]
+    return sum(idle_millijoules.values()) / len(idle_millijoules) if idle_millijoules else 0.0
+
+
+class Score(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How far Σ pods + idle is from the measured node, over held-out node intervals, load-balanced by weights."""
+
+    mae_millijoules: float
+    mse_millijoules2: float
+    mape_percent: float
+    bias_percent: float
+    """Positive: predicts too much."""
+    busy_mape_percent: float
+    """The same over intervals above the middle between the node's least and most energy."""
+
+
+class BlockScore(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One held-out block: what the paired comparison is made of."""
+
+    block_start_seconds: int
+    node_intervals: int
+    weight: float
+    candidate_mape_percent: float
+    reference_mape_percent: float
+    """Of the champion, or of the best trivial baseline where there is no champion."""
+
+
+class Gate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One condition for publishing."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+class Decision(Document, frozen=True, kw_only=True):
+    """What evaluation decided about a candidate: `decision.json`, beside `trace.parquet`."""
+
+    run_id: str
+    group: FeatureGroup
+    model_name: str
+    model_class: str
+    improved: bool
+    reason: str
+    """One sentence a person reads in the report."""
+    failed: bool = False
+    """The training pipeline itself failed: the run ends red."""
+    candidate: Score | None = None
+    champion: Score | None = None
+    champion_version: str = ""
+    """Empty where the store serves none under this name."""
+    champion_damage: str = ""
+    """What is wrong with the champion's files, where they could not be used."""
+    baselines: dict[str, Score] = msgspec.field(default_factory=dict)
+    improvement_percent: float = 0.0
+    """How much smaller the candidate's MAPE is than the reference's, relative, in percent."""
+    noise_percent: float = 0.0
+    """Half the width of the 95 % interval of that improvement, from the blocks."""
+    gates: tuple[Gate, ...] = ()
+    blocks: tuple[BlockScore, ...] = ()
+    held_out: dict[str, int] = msgspec.field(default_factory=dict)
+    """`pod_rows`, `node_intervals`, `blocks` judged on."""
+
+
+class Provenance(Document, frozen=True, kw_only=True):
+    """Everything about a stored version that the estimator's metadata.json may not hold: `provenance.json`."""
+
+    group: FeatureGroup
+    model_name: str
+    version: str
+    parent: str
+    """The version that was served before; empty for the first."""
+    published: datetime
+    candidate: Candidate
+    decision: Decision
+    files: dict[str, str]
+    """File name to sha256, of every other file of the version."""
+
+
+class Served(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the index says of one champion."""
+
+    version: str
+    published: datetime
+    provenance_sha256: str
+
+
+class Index(Document, frozen=True, kw_only=True):
+    """What is served: `index.json`, one small object, replaced by compare-and-swap."""
+
+    models: dict[str, dict[str, Served]] = msgspec.field(default_factory=dict)
+    """Group to model name to the version served."""
+
+    def served(self, group: FeatureGroup, model_name: str) -> Served | None:
+        """The champion of a name, or None where there is none."""
+        return self.models.get(group.value, {}).get(model_name)
+
+
+def version_key(group: FeatureGroup, model_name: str, version: str, file: str = "") -> str:
+    """The store key of a version's file (or of its folder, with an ending slash)."""
+    return f"models/{group.value}/{model_name}/{version}/{file}"
+
+
+def flat_name(group: FeatureGroup, model_name: str) -> str:
+    """A model's name that is unique over all groups, for an estimator with one flat folder."""
+    return f"{group.value}-{model_name}"
+
+
+def read_candidate(folder: Path) -> Candidate:
+    """Read a candidate's description."""
+    return Candidate.read(folder / CANDIDATE_FILE)
+
+
+def read_decision(folder: Path) -> Decision:
+    """Read a decision."""
+    return Decision.read(folder / DECISION_FILE)

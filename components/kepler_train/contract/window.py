@@ -1,0 +1,74 @@
+"""A window: spans of time, resolved once to UTC, the source they are read from, and what was read, in shards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Union
+from urllib.parse import quote
+
+import msgspec
+
+from kepler_train.contract.documents import Document
+from kepler_train.contract.tables import INTERVAL_SECONDS
+
+
+class Span(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A stretch of time, `start` < t <= `end`, both in UTC."""
+
+    start: datetime
+    end: datetime
+
+
+class RecordingSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="recording"):
+    """Files that hold answers of Prometheus (JSON, may be gzipped); the simulator writes the same."""
+
+    files: tuple[str, ...]
+
+
+class PrometheusSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="prometheus"):
+    """A Prometheus; `selector` are label matchers such as `job="kepler-exporter"`. Secrets come by environment."""
+
+    url: str
+    selector: str = ""
+
+
+Source = Union[RecordingSource, PrometheusSource]
+
+
+class Window(Document, frozen=True, kw_only=True):
+    """What `resolve` fixes: from where, which spans, under which run id. No spans: all that a recording holds."""
+
+    run_id: str
+    source: Source
+    spans: tuple[Span, ...] = ()
+    interval_seconds: float = INTERVAL_SECONDS
+
+
+class WindowSummary(Document, frozen=True, kw_only=True):
+    """What `extract` read, as `window.json` beside the shards."""
+
+    window: Window
+    spans: tuple[Span, ...]
+    """The spans that samples were found in, one per asked span or per recording."""
+    rows: dict[str, int]
+    """Table name to number of rows kept."""
+    set_apart: dict[str, dict[str, int]]
+    """Table name to reason to number of samples read but set apart."""
+    missing_metrics: tuple[str, ...]
+    nodes: tuple[str, ...]
+
+
+SUMMARY_FILE = "window.json"
+SHARDS = "shards"
+
+
+def shard_name(node: str, start: datetime) -> str:
+    """Name the folder of one node's rows from `start` on; sorts by node, then by time, and is a safe file name."""
+    return f"{quote(node, safe='')}@{start:%Y%m%dT%H%M%S.%f}Z"
+
+
+def shards_of(folder: Path) -> Iterator[Path]:
+    """Go through the complete shards of a window or of an assembled part, by node and time."""
+    return iter(sorted(path for path in (folder / SHARDS).iterdir() if "@" in path.name and path.is_dir()))

@@ -1,0 +1,1 @@
+"""Candidate against champion, on the same held-out rows, in the same run."""

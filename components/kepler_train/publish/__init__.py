@@ -1,0 +1,1 @@
+"""From candidate to store to the folder an estimator reads."""

@@ -1,0 +1,1 @@
+"""A cluster whose every pod's true power is known; speaks Prometheus' format."""

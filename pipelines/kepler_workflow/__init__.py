@@ -1,0 +1,1 @@
+"""The Kubeflow Pipelines workflow: the only code that imports kfp."""

@@ -1,0 +1,32 @@
+"""Shared fixtures. In CI every real component must be there: what is missing there is an error, elsewhere a skip."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+IN_CI = os.environ.get("CI", "").lower() == "true"
+
+
+def missing(what: str) -> None:
+    """Skip the test, or fail it in CI, because a real component is not on this machine."""
+    if IN_CI:
+        pytest.fail(f"{what}; in CI every real component is there")
+    pytest.skip(what)
+
+
+@pytest.fixture(scope="session")
+def recordings() -> dict[str, Path]:
+    """The recordings of a real Kepler, by name: `coremark`, `idle`, `short`."""
+    folder = Path(os.environ.get("KEPLER_RECORDINGS", Path(__file__).parents[2] / "shared" / "data"))
+    names = {
+        "coremark": "kepler_coremark_ondemand.json.gz",
+        "idle": "kepler_idle.json.gz",
+        "short": "kepler_short_with_frequency.json.gz",
+    }
+    found = {name: folder / file for name, file in names.items()}
+    if not all(path.is_file() for path in found.values()):
+        missing(f"no recordings in {folder}; set KEPLER_RECORDINGS to the folder that holds them")
+    return found
