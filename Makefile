@@ -1,0 +1,56 @@
+# The tasks of people and CI. `make` lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SERVERS := $(or $(KEPLER_TRAIN_SERVERS),$(HOME)/.cache/kepler-train/bin)
+MINIO_MODULE := github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-all check format lock servers clean
+
+help: ## list the tasks
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(VENV)/run ## train on a simulated window into ./models and print where the report is
+	@$(BIN)/kepler-train run --source simulate --store models
+
+test: $(VENV)/dev servers ## set up, check and run the tests against real servers
+	@$(MAKE) --no-print-directory check
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+check: $(VENV)/dev ## style, types, import rules
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/dev ## put the code into shape
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+lock: ## resolve the lock files anew (needs uv)
+	uv pip compile pyproject.toml requirements/build.in --extra keras --extra workflow --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade -o requirements/run.lock
+	uv pip compile pyproject.toml requirements/build.in --all-extras --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-annotate --no-header --constraint requirements/run.lock -o requirements/dev.lock
+
+servers: ## real servers for the tests, built once a machine: Prometheus (apt), MinIO (go install)
+	@SERVERS="$(SERVERS)" MINIO_MODULE="$(MINIO_MODULE)" sh tests/servers.sh
+
+clean: ## remove the environment and what runs left here
+	rm -rf $(VENV) runs local_outputs
+
+$(VENV)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$(PYTHON) is older than Python 3.11; give a newer one: make run PYTHON=python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/run: $(VENV)/python requirements/run.lock pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/dev: $(VENV)/run requirements/dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
+	@touch $@
