@@ -99,7 +99,10 @@ class Gate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Decision(Document, frozen=True, kw_only=True):
-    """What evaluation decided about a candidate: `decision.json`, beside `trace.parquet`."""
+    """What evaluation decided about a candidate: `decision.json`, with `trace.parquet` and a copy of `candidate.json`.
+
+    The copy lets a reader of decisions show what was judged (idle, runtime, notes) without the model's files.
+    """
 
     run_id: str
     group: FeatureGroup
