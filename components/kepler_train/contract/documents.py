@@ -15,10 +15,18 @@ from kepler_train.contract.errors import BrokenContract
 D = TypeVar("D", bound="Document")
 
 
+SCHEMA_VERSION = 1
+"""Raised by one when a field changes its meaning or is taken away; the reader of the old one then stays, under test."""
+
+
+class _Head(msgspec.Struct):
+    schema_version: int = SCHEMA_VERSION
+
+
 class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Base of what is written as JSON for another step, or another version of this project, to read."""
 
-    schema_version: int = 1
+    schema_version: int = SCHEMA_VERSION
 
     def write(self, path: Path) -> None:
         """Write as JSON to `path` in one step: a reader sees the old file or the new one, never half."""
@@ -41,6 +49,12 @@ class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def decode(cls, content: bytes, origin: str) -> Self:
         """Decode JSON bytes; raises BrokenContract, naming `origin`, where they are not such a document."""
         try:
+            written = msgspec.json.decode(content, type=_Head).schema_version
+            if written > SCHEMA_VERSION:
+                raise BrokenContract(
+                    f"{origin} has schema version {written}, newer than {SCHEMA_VERSION}; "
+                    "use the kepler-train that wrote it, or a later one"
+                )
             return msgspec.json.decode(content, type=cls)
         except (msgspec.DecodeError, UnicodeDecodeError) as cause:
             raise BrokenContract(
