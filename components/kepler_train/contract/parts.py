@@ -52,6 +52,8 @@ class Part(Document, frozen=True, kw_only=True):
     """Reason to number of node intervals left out of both parts."""
     without_signal: tuple[str, ...]
     """Features of the group that hold one value in the whole training part."""
+    notes: tuple[str, ...] = ()
+    """What a person should know: where the energy comes from, ..."""
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -105,6 +107,8 @@ def interval_batches(folder: Path) -> Iterator[IntervalBatch]:
     Raises BrokenContract where the pods of a batch do not belong to its node intervals.
     """
     part = read_part(folder)
+    pod_columns = ["timestamp", *(feature for feature in part.features if feature != ARCHITECTURE)]
+    interval_columns = ["timestamp", "node", "node_energy_millijoules", "block_start_seconds"]
     for shard in shards_of(folder):
         with (
             pq.ParquetFile(shard / f"{POD_STAT}{PARQUET}") as pods,
@@ -115,7 +119,8 @@ def interval_batches(folder: Path) -> Iterator[IntervalBatch]:
                     f"{shard} is damaged: its pods and node intervals differ in row groups; assemble again"
                 )
             for index in range(intervals.num_row_groups):
-                yield _batch(pods.read_row_group(index), intervals.read_row_group(index), part, shard)
+                pod_rows = pods.read_row_group(index, columns=pod_columns)
+                yield _batch(pod_rows, intervals.read_row_group(index, columns=interval_columns), part, shard)
 
 
 def _batch(pods: pa.Table, intervals: pa.Table, part: Part, shard: Path) -> IntervalBatch:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Union
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import msgspec
 
@@ -67,6 +67,11 @@ SHARDS = "shards"
 def shard_name(node: str, start: datetime) -> str:
     """Name the folder of one node's rows from `start` on; sorts by node, then by time, and is a safe file name."""
     return f"{quote(node, safe='')}@{start:%Y%m%dT%H%M%S.%f}Z"
+
+
+def shard_node(shard: Path) -> str:
+    """Name the node whose rows a shard holds; the inverse of `shard_name`."""
+    return unquote(shard.name.rpartition("@")[0])
 
 
 def shards_of(folder: Path) -> Iterator[Path]:
