@@ -73,6 +73,9 @@ PACKAGE_SCHEMA = pa.schema(
 SET_APART_SCHEMA = pa.schema([_timestamp, _node, _name("table"), _name("reason"), pa.field("detail", pa.string())])
 """One row per sample that was read but is no measurement; an interval that lost a pod row is not trained on."""
 
+DUPLICATE = "duplicate"
+"""The one reason in `set_apart` by which nothing is lost: the sample's twin was kept."""
+
 SCHEMAS = {
     POD_STAT: POD_STAT_SCHEMA,
     NODE_STAT: NODE_STAT_SCHEMA,
@@ -86,3 +89,18 @@ NODE_INTERVALS_SCHEMA = pa.schema(
     [*NODE_STAT_SCHEMA, _number("node_energy_millijoules"), pa.field("block_start_seconds", pa.int64())]
 )
 """An assembled part's node table: what the node measured, and the block of time it belongs to."""
+
+TRACE_SCHEMA = pa.schema(
+    [
+        _timestamp,
+        _node,
+        _number("measured_millijoules"),
+        _number("candidate_millijoules"),
+        _number("champion_millijoules"),
+        pa.field("block_start_seconds", pa.int64()),
+    ]
+)
+"""What evaluation leaves for plots: some held-out node intervals, evenly chosen, by node and time.
+
+`champion_millijoules` is null where there was no champion to score; a candidate that could not be scored leaves no rows.
+"""

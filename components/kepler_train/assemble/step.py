@@ -1,0 +1,142 @@
+"""The step `assemble`: window shards to the training and held-out parts of one feature group."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kepler_train.assemble import no_data
+from kepler_train.assemble.intervals import REASONS, judge
+from kepler_train.assemble.part_writer import PartWriter
+from kepler_train.assemble.shard import numeric_features, read_shard
+from kepler_train.assemble.survey import Survey, survey
+from kepler_train.contract.features import FeatureGroup
+from kepler_train.contract.held_out import HELD_OUT, TRAINING
+from kepler_train.contract.parts import PART_FILE, NodeSummary, Part
+from kepler_train.contract.window import SHARDS, SUMMARY_FILE, Window, WindowSummary
+
+logger = logging.getLogger("kepler_train")
+
+_PROGRESS_EVERY_SHARDS = 100
+_FROM_LABELS = "no node_package_energy_millijoule in this window: node energy is node_curr_energy_in_pkg_joule"
+
+
+@dataclass
+class _Assembled:
+    """What has been assembled so far."""
+
+    training: PartWriter
+    held_out: PartWriter
+    reasons: Counter[str] = field(default_factory=Counter)
+    last_milliseconds: int = 0
+
+    @property
+    def usable(self) -> int:
+        return self.training.node_intervals + self.held_out.node_intervals
+
+    @property
+    def set_apart(self) -> dict[str, int]:
+        return {reason: self.reasons[reason] for reason in REASONS if self.reasons[reason]}
+
+
+def run(window: Path, group: FeatureGroup, training_out: Path, held_out_out: Path) -> tuple[Part, Part]:
+    """Assemble a group's training and held-out parts, one shard of the window in memory at a time.
+
+    Node intervals that are no whole measurement are in neither part, but counted by reason in both descriptions.
+    Raises NoData, with what to do, where either part would be empty; BrokenContract for a damaged window.
+    """
+    described = WindowSummary.read(window / SUMMARY_FILE).window
+    found = survey(window)
+    assembled = _Assembled(_writer(training_out, group), _writer(held_out_out, group))
+    for number, folder in enumerate(found.shards, start=1):
+        _add(assembled, folder, found, described.interval_seconds)
+        if number % _PROGRESS_EVERY_SHARDS == 0:
+            logger.info("assemble %s: %d of %d shards", group.value, number, len(found.shards))
+    _refuse_empty(assembled, window)
+    training, held_out = _describe(assembled, found, described)
+    training.write(training_out / PART_FILE)
+    held_out.write(held_out_out / PART_FILE)
+    logger.info("assemble %s: %s", group.value, _in_words(training, held_out))
+    return training, held_out
+
+
+def _writer(folder: Path, group: FeatureGroup) -> PartWriter:
+    """Begin a part; what an interrupted attempt left there goes first."""
+    (folder / PART_FILE).unlink(missing_ok=True)
+    shutil.rmtree(folder / SHARDS, ignore_errors=True)
+    (folder / SHARDS).mkdir(parents=True)
+    return PartWriter(folder, group)
+
+
+def _add(assembled: _Assembled, folder: Path, found: Survey, interval_seconds: float) -> None:
+    group = assembled.training.group
+    shard = read_shard(folder, group)
+    intervals = judge(
+        shard,
+        numeric_features(group),
+        found.packages[shard.node],
+        from_packages=found.has_packages,
+        interval_seconds=interval_seconds,
+    )
+    for writer, part in ((assembled.training, TRAINING), (assembled.held_out, HELD_OUT)):
+        writer.write(shard, intervals, part, found.architectures[shard.node])
+    assembled.reasons.update(intervals.reasons)
+    assembled.last_milliseconds = max(assembled.last_milliseconds, *intervals.times[-1:].tolist(), 0)
+
+
+def _refuse_empty(assembled: _Assembled, window: Path) -> None:
+    training, held_out = assembled.training, assembled.held_out
+    if not assembled.usable and not assembled.set_apart:
+        raise no_data.nothing_recorded(str(window))
+    if not assembled.usable:
+        raise no_data.nothing_usable(training.group, assembled.set_apart)
+    if not training.node_intervals:
+        raise no_data.nothing_to_train_on(training.group, assembled.usable, assembled.last_milliseconds)
+    if not held_out.node_intervals:
+        raise no_data.nothing_held_out(training.group, assembled.usable, assembled.last_milliseconds)
+    if not training.pod_rows:
+        raise no_data.no_pods_to_train_on(training.group)
+
+
+def _describe(assembled: _Assembled, found: Survey, window: Window) -> tuple[Part, Part]:
+    """Describe both parts; a node that was never trained on gets the mean over the nodes that were."""
+    training = assembled.training
+    overall = training.energy_millijoules / training.node_intervals
+    means = {node: totals.energy_millijoules / totals.node_intervals for node, totals in training.nodes.items()}
+
+    def part(writer: PartWriter, name: str) -> Part:
+        return Part(
+            window=window,
+            group=writer.group,
+            part=name,
+            nodes={
+                node: NodeSummary(
+                    cpu_architecture=found.architectures[node],
+                    node_intervals=totals.node_intervals,
+                    pod_rows=totals.pod_rows,
+                    mean_millijoules=means.get(node, overall),
+                )
+                for node, totals in writer.nodes.items()
+            },
+            pod_rows=writer.pod_rows,
+            node_intervals=writer.node_intervals,
+            blocks=len(writer.blocks),
+            set_apart=assembled.set_apart,
+            without_signal=training.without_signal(found.architectures),
+            notes=() if found.has_packages else (_FROM_LABELS,),
+        )
+
+    return part(training, "training"), part(assembled.held_out, "held_out")
+
+
+def _in_words(training: Part, held_out: Part) -> str:
+    apart = ", ".join(f"{number} {reason}" for reason, number in training.set_apart.items()) or "none"
+    flat = f"; without signal: {', '.join(training.without_signal)}" if training.without_signal else ""
+    return (
+        f"{training.node_intervals} node intervals ({training.pod_rows} pod rows) to train on, "
+        f"{held_out.node_intervals} ({held_out.pod_rows}) held out; set apart: {apart}{flat}"
+        + "".join(f"; {note}" for note in training.notes)
+    )

@@ -1,0 +1,54 @@
+"""What has to be known of a whole window before its first interval can be judged: packages and architecture by node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kepler_train.assemble.shard import read_table
+from kepler_train.contract.errors import BrokenContract
+from kepler_train.contract.features import ARCHITECTURE
+from kepler_train.contract.tables import NODE_STAT, PACKAGE
+from kepler_train.contract.window import SHARDS, shard_node, shards_of
+
+UNKNOWN_ARCHITECTURE = "unknown"
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A window's shards, by node and time, and what only the whole of them tells."""
+
+    shards: tuple[Path, ...]
+    packages: dict[str, tuple[str, ...]]
+    """Node to every package that it ever reported."""
+    architectures: dict[str, str]
+    """Node to its CPU architecture as last reported, `unknown` where it never was."""
+
+    @property
+    def has_packages(self) -> bool:
+        """Tell whether any node of the window reported package energies."""
+        return any(self.packages.values())
+
+
+def survey(window: Path) -> Survey:
+    """Go once through a window's shards, reading names only; raises BrokenContract where there is no window."""
+    if not (window / SHARDS).is_dir():
+        raise BrokenContract(f"{window} holds no shards; was this window extracted?")
+    shards = tuple(shards_of(window))
+    packages: dict[str, set[str]] = {}
+    architectures: dict[str, str] = {}
+    for shard in shards:
+        node = shard_node(shard)
+        packages.setdefault(node, set()).update(_names(shard, PACKAGE, "pkg_id"))
+        known = _names(shard, NODE_STAT, ARCHITECTURE)
+        architectures[node] = known[-1] if known else architectures.get(node, UNKNOWN_ARCHITECTURE)
+    return Survey(shards, {node: tuple(sorted(names)) for node, names in packages.items()}, architectures)
+
+
+def _names(shard: Path, table: str, column: str) -> list[str]:
+    """The distinct names in a column, in order of first appearance, without missing and empty ones."""
+    distinct = pc.unique(read_table(shard, table, [column]).column(column))
+    return [name for name in distinct.cast(pa.string()).to_pylist() if name]
