@@ -1,0 +1,203 @@
+"""Objects in a bucket of anything that speaks S3, through the `minio` client.
+
+Endpoint, keys, region and the authority to trust come from the environment, as every S3 tool reads them. Network faults
+and the server's own errors are tried again here. The client has no conditional write, but signs a URL for one: a PUT
+with `If-Match` or `If-None-Match: *`. Where such a write went unanswered, reading back tells whether it took effect.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import certifi
+import urllib3
+from minio import Minio
+from minio.error import MinioException, S3Error
+
+from kepler_train.contract.errors import IndexConflict, StoreError, WrongUsage
+from kepler_train.store.objects import StoredObject
+from kepler_train.store.s3_errors import error_of, explained, is_passing
+
+T = TypeVar("T")
+
+_ATTEMPTS = 6
+_FIRST_WAIT_SECONDS = 0.1
+_TIMEOUT = urllib3.Timeout(connect=5.0, read=30.0)
+_URL_LIFE = timedelta(minutes=15)  # as long as S3 puts up with a clock that is off
+_LEASE = ".lease"
+_LEASE_SECONDS = 30.0
+_LEASE_POLL_SECONDS = 0.5
+_WAIT_FOR_LEASE_SECONDS = 300.0
+
+
+class Bucket:
+    """Objects below a prefix of a bucket."""
+
+    def __init__(self, client: Minio, http: urllib3.PoolManager, endpoint: str, bucket: str, prefix: str) -> None:
+        self._client = client
+        self._http = http
+        self._endpoint = endpoint
+        self._bucket = bucket
+        self._prefix = prefix
+        self._lease_seconds = _LEASE_SECONDS
+
+    @property
+    def address(self) -> str:
+        """Bucket, prefix and endpoint."""
+        return f"s3://{self._bucket}/{self._prefix}".rstrip("/") + f" at {self._endpoint}"
+
+    def get(self, key: str) -> StoredObject | None:
+        """Read an object; its etag is the server's."""
+
+        def read() -> StoredObject | None:
+            try:
+                response = self._client.get_object(self._bucket, self._prefix + key)
+            except S3Error as error:
+                if error.code == "NoSuchKey":
+                    return None
+                raise
+            try:
+                return StoredObject(response.read(), response.headers["ETag"])
+            finally:
+                response.close()
+                response.release_conn()
+
+        return self._retried(read)
+
+    def put_if(self, key: str, content: bytes, expected: str | None) -> bool:
+        """Write an object in one request, if its state is the expected one."""
+        condition = {"If-None-Match": "*"} if expected is None else {"If-Match": expected}
+        unanswered = False
+
+        def write() -> bool:
+            nonlocal unanswered
+            url = self._client.get_presigned_url("PUT", self._bucket, self._prefix + key, expires=_URL_LIFE)
+            try:
+                response = self._http.request("PUT", url, body=content, headers=condition)
+            except urllib3.exceptions.HTTPError:
+                unanswered = True
+                raise
+            if response.status in {200, 204}:
+                return True
+            error = error_of(response)
+            if response.status == 412 or error.code == "NoSuchKey":
+                # It may have been an earlier attempt of ours that changed the state.
+                return unanswered and self._holds(key, content)
+            unanswered = unanswered or response.status >= 500
+            raise error
+
+        try:
+            return self._retried(write)
+        except StoreError:
+            with suppress(StoreError):
+                if unanswered and self._holds(key, content):
+                    return True
+            raise
+
+    def list(self, folder: str) -> tuple[str, ...]:
+        """List all keys below a folder."""
+
+        def names() -> tuple[str, ...]:
+            found = self._client.list_objects(self._bucket, prefix=self._prefix + folder, recursive=True)
+            keys = [entry.object_name or "" for entry in found if not entry.is_dir]
+            return tuple(sorted(key.removeprefix(self._prefix) for key in keys))
+
+        return self._retried(names)
+
+    def delete(self, key: str) -> None:
+        """Delete an object, if it is there."""
+        self._retried(lambda: self._client.remove_object(self._bucket, self._prefix + key))
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Keep others out by an object that one of them can create.
+
+        A holder that dies leaves it behind: who has watched it unchanged for the time of a lease takes it over. The
+        time is each watcher's own, so that no two clocks have to agree.
+        """
+        etag = self._acquire_lease()
+        try:
+            yield
+        finally:
+            current = self.get(_LEASE)
+            if current is not None and current.etag == etag:
+                self.delete(_LEASE)
+
+    def _acquire_lease(self) -> str:
+        token = uuid.uuid4().hex.encode()
+        seen, since = "", time.monotonic()
+        until = time.monotonic() + _WAIT_FOR_LEASE_SECONDS
+        while time.monotonic() < until:
+            current = self.get(_LEASE)
+            etag = current.etag if current else ""
+            if etag != seen:
+                seen, since = etag, time.monotonic()
+            over = time.monotonic() - since > self._lease_seconds
+            if (not etag or over) and self.put_if(_LEASE, token, etag or None):
+                mine = self.get(_LEASE)
+                if mine is not None and mine.content == token:
+                    return mine.etag
+            time.sleep(random.uniform(0, _LEASE_POLL_SECONDS))
+        raise IndexConflict(
+            f"others have kept {self.address} busy for {_WAIT_FOR_LEASE_SECONDS:.0f} s; run again later"
+        )
+
+    def _holds(self, key: str, content: bytes) -> bool:
+        current = self.get(key)
+        return current is not None and current.content == content
+
+    def _retried(self, action: Callable[[], T]) -> T:
+        for attempt in range(_ATTEMPTS):
+            try:
+                return action()
+            except (urllib3.exceptions.HTTPError, MinioException) as error:
+                if attempt + 1 == _ATTEMPTS or not is_passing(error):
+                    raise explained(error, self._bucket, self._endpoint) from error
+            time.sleep(_FIRST_WAIT_SECONDS * 2**attempt * random.uniform(0.5, 1.5))
+        raise AssertionError  # the last attempt returns or raises
+
+
+def connect(address: str) -> Bucket:
+    """Open `s3://bucket/prefix` with the endpoint and keys of the environment; nothing is sent yet.
+
+    Raises WrongUsage for an address that is none, StoreError where the keys are missing.
+    """
+    parts = urlsplit(address)
+    if "@" in parts.netloc or not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", parts.netloc):
+        raise WrongUsage("a store in a bucket is s3://bucket/prefix, three letters or more, without keys in it")
+    endpoint = os.environ.get("AWS_ENDPOINT_URL") or "https://s3.amazonaws.com"
+    server = urlsplit(endpoint)
+    if server.scheme not in {"http", "https"} or not server.hostname or "@" in server.netloc or server.path.strip("/"):
+        raise WrongUsage("AWS_ENDPOINT_URL must be http://host:port or https://host:port, without keys and path")
+    access_key, secret_key = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
+    if not access_key or not secret_key:
+        raise StoreError(f"no keys for {address}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+    http = urllib3.PoolManager(timeout=_TIMEOUT, retries=False, cert_reqs="CERT_REQUIRED", ca_certs=_authorities())
+    client = Minio(
+        server.netloc,
+        access_key=access_key,
+        secret_key=secret_key,
+        session_token=os.environ.get("AWS_SESSION_TOKEN"),
+        secure=server.scheme == "https",
+        region=os.environ.get("AWS_REGION") or "us-east-1",
+        http_client=http,
+    )
+    prefix = parts.path.strip("/")
+    return Bucket(client, http, f"{server.scheme}://{server.netloc}", parts.netloc, f"{prefix}/" if prefix else "")
+
+
+def _authorities() -> str:
+    bundle = os.environ.get("AWS_CA_BUNDLE")
+    if bundle and not Path(bundle).is_file():
+        raise WrongUsage(f"AWS_CA_BUNDLE names {bundle}, which is no file; give the PEM file of your authority")
+    return bundle or os.environ.get("SSL_CERT_FILE") or certifi.where()

@@ -1,0 +1,213 @@
+"""The store: versions that never change, and one small index of what is served, replaced by compare-and-swap."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from kepler_train.contract.errors import BrokenContract, DamagedModel, IndexConflict, StoreError
+from kepler_train.contract.features import FeatureGroup
+from kepler_train.contract.models import INDEX_KEY, PROVENANCE_FILE, Index, Provenance, version_key
+from kepler_train.store.objects import Objects, digest, is_plain, require_plain
+
+_INDEX_ATTEMPTS = 40
+
+
+class StoredProvenance(NamedTuple):
+    """A version's provenance, and the checksum of its file as it is stored."""
+
+    provenance: Provenance
+    content: bytes
+
+    @property
+    def sha256(self) -> str:
+        """What the index holds of it where the version is served."""
+        return digest(self.content)
+
+
+class Store:
+    """A store of models; see `open_store`. Whatever cannot be read or written raises StoreError."""
+
+    def __init__(self, objects: Objects) -> None:
+        self.objects = objects
+
+    @property
+    def address(self) -> str:
+        """Where the store is, for messages; without secrets."""
+        return self.objects.address
+
+    def read_index(self) -> Index:
+        """Read what is served: nothing, where nobody has published yet."""
+        return self._index()[0]
+
+    def update_index(self, change: Callable[[Index], Index]) -> Index:
+        """Change what is served: `change` makes the new index of the current one, again whenever another was faster.
+
+        It must therefore be a pure function, and one that finds its work done when it sees its own result; an error it
+        raises ends the update. Returns the index as it then is; raises IndexConflict if it stays a race.
+        """
+        for attempt in range(_INDEX_ATTEMPTS):
+            index, etag = self._index()
+            changed = change(index)
+            if changed == index or self.objects.put_if(INDEX_KEY, changed.encode(), etag):
+                return changed
+            time.sleep(random.uniform(0, min(1.0, 0.02 * 2**attempt)))
+        raise IndexConflict(
+            f"the index of {self.address} changed {_INDEX_ATTEMPTS} times between read and write; run again"
+        )
+
+    def add_version(self, folder: Path, provenance: Provenance) -> Provenance:
+        """Keep a folder's files as a version that never changes; what is served stays as it is.
+
+        Files first, provenance last: a version without provenance is not there yet. Where the same files are already
+        there under this version, that is the version, and its provenance is returned: adding again does no harm.
+
+        Raises StoreError where the version holds other files, BrokenContract where the folder does not hold what the
+        provenance names.
+        """
+        group, model_name, version = provenance.group, provenance.model_name, provenance.version
+        _require_plain_names(model_name, version, *provenance.files)
+        stored = self._find_provenance(group, model_name, version)
+        if stored is not None and stored.provenance.files != provenance.files:
+            raise self._holds_other_content(group, model_name, version)
+        for file, expected in provenance.files.items():
+            content = _read(folder / file)
+            if digest(content) != expected:
+                raise BrokenContract(f"{folder / file} is not what its provenance says; was it written meanwhile?")
+            self._create(version_key(group, model_name, version, file), content)
+        if stored is not None:
+            return stored.provenance
+        key = version_key(group, model_name, version, PROVENANCE_FILE)
+        if not self.objects.put_if(key, provenance.encode(), None):
+            # Another process adds the same version; the next look decides whether it is the same content.
+            return self.add_version(folder, provenance)
+        return provenance
+
+    def fetch_version(self, group: FeatureGroup, model_name: str, version: str, into: Path) -> Provenance:
+        """Copy a version into the folder `into`, which must be empty or not there, once every checksum is right.
+
+        Raises DamagedModel, naming the file, where one is missing, altered or was never published; StoreError where
+        there is no such version. Then nothing has been written.
+        """
+        provenance, content = self.provenance_of(group, model_name, version)
+        folder = version_key(group, model_name, version)
+        present = {key.removeprefix(folder) for key in self.objects.list(folder)}
+        expected = {*provenance.files, PROVENANCE_FILE}
+        for names, fact in ((expected - present, "is missing"), (present - expected, "was never published")):
+            if names:
+                raise self._damaged(folder + min(names), fact)
+        with _filled_at_once(into) as scratch:
+            (scratch / PROVENANCE_FILE).write_bytes(content)
+            for name, checksum in provenance.files.items():
+                (scratch / name).write_bytes(self._read_file(folder + name, checksum))
+        return provenance
+
+    def provenance_of(self, group: FeatureGroup, model_name: str, version: str) -> StoredProvenance:
+        """Read a version's provenance, checked against the index where the version is served.
+
+        Raises DamagedModel where it is missing, altered or names files outside its folder; StoreError where there is no
+        such version.
+        """
+        _require_plain_names(model_name, version)
+        stored = self._find_provenance(group, model_name, version)
+        served = self.read_index().served(group, model_name)
+        is_served = served is not None and served.version == version
+        key = version_key(group, model_name, version, PROVENANCE_FILE)
+        if stored is None:
+            if is_served or self.objects.list(version_key(group, model_name, version)):
+                raise self._damaged(key, "is missing")
+            known = ", ".join(self.versions(group, model_name)) or "none"
+            raise StoreError(f"{self.address} has no version {version} of {group.value}/{model_name}; it has {known}")
+        if is_served and served is not None and stored.sha256 != served.provenance_sha256:
+            raise self._damaged(key, "is not the one that the index names")
+        return stored
+
+    def versions(self, group: FeatureGroup, model_name: str) -> tuple[str, ...]:
+        """List the versions kept of a model, sorted by name; those whose publishing was cut short are left out."""
+        require_plain("model name", model_name)
+        folder = f"models/{group.value}/{model_name}/"
+        found = (key.removeprefix(folder).split("/") for key in self.objects.list(folder))
+        return tuple(sorted(parts[0] for parts in found if parts[1:] == [PROVENANCE_FILE]))
+
+    def _index(self) -> tuple[Index, str | None]:
+        stored = self.objects.get(INDEX_KEY)
+        if stored is None:
+            return Index(), None
+        return Index.decode(stored.content, origin=f"{INDEX_KEY} in {self.address}"), stored.etag
+
+    def _find_provenance(self, group: FeatureGroup, model_name: str, version: str) -> StoredProvenance | None:
+        key = version_key(group, model_name, version, PROVENANCE_FILE)
+        stored = self.objects.get(key)
+        if stored is None:
+            return None
+        try:
+            provenance = Provenance.decode(stored.content, origin=key)
+        except BrokenContract as cause:
+            raise self._damaged(key, "is not a provenance of this version of kepler-train") from cause
+        if (provenance.group, provenance.model_name, provenance.version) != (group, model_name, version):
+            raise self._damaged(key, "is that of another model")
+        for name in provenance.files:
+            if not is_plain(name) or name == PROVENANCE_FILE:
+                raise self._damaged(key, f"names the file {name!r}, which is no plain file name")
+        return StoredProvenance(provenance, stored.content)
+
+    def _read_file(self, key: str, checksum: str) -> bytes:
+        stored = self.objects.get(key)
+        if stored is None:
+            raise self._damaged(key, "is missing")
+        if digest(stored.content) != checksum:
+            raise self._damaged(key, "differs from its checksum")
+        return stored.content
+
+    def _create(self, key: str, content: bytes) -> None:
+        if self.objects.put_if(key, content, None):
+            return
+        stored = self.objects.get(key)
+        if stored is None or stored.content != content:
+            raise StoreError(
+                f"{key} in {self.address} already holds another content, and versions never change; "
+                "if that file is damaged, delete the version's folder and publish again"
+            )
+
+    def _holds_other_content(self, group: FeatureGroup, model_name: str, version: str) -> StoreError:
+        folder = version_key(group, model_name, version)
+        return StoreError(f"{folder} in {self.address} already holds another model; publish under another version")
+
+    def _damaged(self, key: str, fact: str) -> DamagedModel:
+        return DamagedModel(
+            f"{key} in {self.address} {fact}; publish a new model of this name, "
+            "or go back to a version that is whole (kepler-train models rollback)"
+        )
+
+
+def _require_plain_names(model_name: str, version: str, *files: str) -> None:
+    require_plain("model name", model_name)
+    require_plain("version", version)
+    for file in files:
+        require_plain("file name", file)
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as cause:
+        raise BrokenContract(f"cannot read {file}: {cause.strerror}; was it removed meanwhile?") from cause
+
+
+@contextmanager
+def _filled_at_once(folder: Path) -> Iterator[Path]:
+    """Give a scratch folder that takes the place of `folder`, empty or not there, if all goes well."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as scratch:
+            filled = Path(scratch) / "filled"
+            filled.mkdir()
+            yield filled
+            filled.replace(folder)
+    except OSError as cause:
+        raise StoreError(f"cannot write to {folder}: {cause.strerror}; is it empty, and is there room?") from cause
