@@ -1,0 +1,229 @@
+"""The workflow on this machine: the very graph that is compiled, run by kfp.local, a process for each task.
+
+kfp.local runs the tasks of a static graph one after another and narrates all of it. Here feature groups, which do not
+depend on each other, are started ahead of their turn; each task's output goes to a log of its own; people get a line a
+task.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import re
+import shutil
+import subprocess
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+from kfp import local
+from kfp.local import logging_utils, subprocess_task_handler
+from kfp.local.orchestrator import enhanced_dag_orchestrator
+from kfp.local.status import Status
+
+from kepler_train.contract.features import FeatureGroup
+from kepler_train.contract.models import Decision, read_decision
+from kepler_workflow.workflow import Catalogue, build_workflow
+
+CORES = len(os.sched_getaffinity(0))
+PARALLEL_GROUPS = min(CORES, 4)
+"""Groups run at the same time; a task of each may hold half a gigabyte of TensorFlow."""
+
+LOG_TAIL = 15
+"""Lines shown of a task that died without an exception."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A task that failed: what a person should read, and where the rest is."""
+
+    task: str
+    message: str
+    log: Path
+
+
+@dataclass
+class Outcome:
+    """How a local run ended."""
+
+    folder: Path
+    seconds: float = 0.0
+    failures: list[Failure] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
+    report: Path | None = None
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the run ended green."""
+        return not self.failures
+
+
+def run_locally(catalogue: Catalogue, parameters: Mapping[str, Any], folder: Path, progress: TextIO) -> Outcome:
+    """Run the workflow with these parameters in a new folder; `progress` gets a line per task.
+
+    What fails is in the outcome and is not raised.
+    """
+    workflow = build_workflow(catalogue)
+    run = _LocalRun(folder.absolute(), workflow.pipeline_spec, progress)
+    started = time.monotonic()
+    with run.in_place_of_kfp():
+        local.init(local.SubprocessRunner(use_venv=False), str(run.folder / "artifacts"), raise_on_error=False)
+        workflow(**parameters)
+    run.outcome.seconds = time.monotonic() - started
+    run.outcome.decisions.sort(key=lambda decision: (list(FeatureGroup).index(decision.group), decision.model_name))
+    return run.outcome
+
+
+class _LocalRun:
+    def __init__(self, folder: Path, pipeline_spec: Any, progress: TextIO) -> None:
+        self.folder = folder
+        self.outcome = Outcome(folder)
+        self._progress = progress
+        self._components = pipeline_spec.components
+        self._total = sum(map(_is_task, self._components.values()))
+        self._done = 0
+        self._lock = threading.Lock()
+        self._started_ahead: dict[str, Future[Any]] = {}
+        self._groups = ThreadPoolExecutor(PARALLEL_GROUPS)
+        self._thread = threading.local()
+        self._stopped = False
+        self._kfp_execute = enhanced_dag_orchestrator.execute_task
+
+    @contextlib.contextmanager
+    def in_place_of_kfp(self) -> Iterator[None]:
+        """Take over from kfp.local where it starts tasks and processes, and where it changes what all threads print."""
+        (self.folder / "logs").mkdir(parents=True)
+        (self.folder / "tmp").mkdir()
+        with (
+            self._groups,
+            warnings.catch_warnings(),
+            _root_logger_in(self.folder / "logs" / "kfp.log"),
+            contextlib.redirect_stdout(io.StringIO()),
+            _replaced(enhanced_dag_orchestrator, "execute_task", self._execute),
+            _replaced(subprocess_task_handler, "run_local_subprocess", self._run_process),
+            _replaced(logging_utils, "local_logger_context", contextlib.nullcontext),
+            _replaced(logging_utils, "indented_print", contextlib.nullcontext),
+        ):
+            warnings.simplefilter("ignore")
+            try:
+                yield
+            except BaseException:
+                self._stopped = True
+                raise
+        shutil.rmtree(self.folder / "tmp")
+
+    def _execute(self, task_name: str, task_spec: Any, **context: Any) -> Any:
+        if _is_task(self._components[task_spec.component_ref.name]):
+            return self._run_task(task_name, task_spec, **context)
+        independent = self._independent_sub_workflows(task_spec)
+        if len(independent) < 2:
+            return self._kfp_execute(task_name=task_name, task_spec=task_spec, **context)
+        if task_name not in self._started_ahead:
+            for name, spec in sorted(independent.items(), key=lambda item: item[1].task_info.name):
+                self._started_ahead[name] = self._groups.submit(
+                    self._kfp_execute, task_name=name, task_spec=spec, **context
+                )
+        return self._started_ahead[task_name].result()
+
+    def _independent_sub_workflows(self, task_spec: Any) -> dict[str, Any]:
+        """The sub-workflows beside this one that wait for the same tasks and for no condition, itself included."""
+        for component in self._components.values():
+            tasks = component.dag.tasks
+            if any(task.component_ref == task_spec.component_ref for task in tasks.values()):
+                return {
+                    name: task
+                    for name, task in tasks.items()
+                    if not _is_task(self._components[task.component_ref.name])
+                    and task.dependent_tasks == task_spec.dependent_tasks
+                    and not task.trigger_policy.condition
+                }
+        return {}
+
+    def _run_task(self, task_name: str, task_spec: Any, **context: Any) -> Any:
+        title = task_spec.task_info.name
+        log = self.folder / "logs" / f"{re.sub(r'[^A-Za-z0-9._]+', '-', title)}.log"
+        self._thread.log = log
+        task_spec.ClearField("retry_policy")  # it is for lost pods: here it would only repeat a failure
+        started = time.monotonic()
+        outputs, status = self._kfp_execute(task_name=task_name, task_spec=task_spec, **context)
+        seconds = time.monotonic() - started
+        with self._lock:
+            if status == Status.FAILURE:
+                self.outcome.failures.append(Failure(title, _error_in(log), log))
+            self._keep(outputs)
+            self._done += 1
+            end = "FAILED" if status == Status.FAILURE else ""
+            self._say(f"[{self._done:>{len(str(self._total))}}/{self._total}] {title:<48} {seconds:6.1f} s  {end}")
+            if outputs.get("Output") is False:
+                self._done += 1  # not improved: its publish is skipped
+        return outputs, status
+
+    def _keep(self, outputs: Mapping[str, Any]) -> None:
+        if "decision" in outputs:
+            self.outcome.decisions.append(read_decision(Path(outputs["decision"].path)))
+        for output, suffix in (("leaderboard", ".html"), ("summary", ".md")):
+            if output in outputs:
+                shutil.copyfile(outputs[output].path, self.folder / f"report{suffix}")
+                self.outcome.report = self.folder / "report.html"
+
+    def _run_process(self, full_command: list[str], env_vars: Mapping[str, str] | None = None) -> int:
+        if self._stopped:
+            return 1
+        threads = str(max(1, CORES // PARALLEL_GROUPS))
+        environment = {
+            "OMP_NUM_THREADS": threads,
+            "TF_CPP_MIN_LOG_LEVEL": "2",
+            **os.environ,
+            **(env_vars or {}),
+            "TMPDIR": str(self.folder / "tmp"),  # kfp leaves a folder there for every task
+        }
+        with self._thread.log.open("ab") as log:
+            return subprocess.call(full_command, stdout=log, stderr=subprocess.STDOUT, env=environment)  # noqa: S603 (kfp's command)
+
+    def _say(self, line: str) -> None:
+        print(line.rstrip(), file=self._progress, flush=True)
+
+
+def _is_task(component: Any) -> bool:
+    return bool(component.WhichOneof("implementation") == "executor_label")
+
+
+def _error_in(log: Path) -> str:
+    """The error that ended a task: of ours the message, of others the type too; else what the log ends with."""
+    text = log.read_text(errors="replace").strip() if log.is_file() else "the task did not start"
+    _, traceback, last = text.rpartition("Traceback (most recent call last):")
+    raised = re.search(r"^(?:(?P<ours>kepler_train)\.)?[\w.]+(?:: (?P<message>.*))?\Z", last, re.MULTILINE | re.DOTALL)
+    if not traceback or raised is None:
+        return "\n".join(text.splitlines()[-LOG_TAIL:])
+    return raised["message"] if raised["ours"] and raised["message"] else raised[0]
+
+
+@contextlib.contextmanager
+def _root_logger_in(file: Path) -> Iterator[None]:
+    root, handler = logging.getLogger(), logging.FileHandler(file)
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(level)
+        handler.close()
+
+
+@contextlib.contextmanager
+def _replaced(module: Any, name: str, value: Any) -> Iterator[None]:
+    original = getattr(module, name)
+    setattr(module, name, value)
+    try:
+        yield
+    finally:
+        setattr(module, name, original)

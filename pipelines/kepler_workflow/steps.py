@@ -1,0 +1,171 @@
+"""The workflow's tasks. Each is one call into the library; what a step does, it does there.
+
+Names of outputs are read by people: every artifact is a node of the graph that Kubeflow draws. The annotations are read
+by kfp, and each function's source travels alone: hence imports inside, and no postponed annotations.
+"""
+
+import functools
+import linecache
+import typing
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from kfp import dsl
+from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Model, Output
+
+from kepler_workflow.policy import STEPS_IMAGE
+
+step = functools.partial(dsl.component, base_image=STEPS_IMAGE, install_kfp_package=False)
+
+
+@step
+def resolve(
+    *, prometheus_url: str, selector: str, recordings: list[str], start: list[str], end: list[str], last: list[str]
+) -> NamedTuple("Resolved", [("resolved", str)]):
+    """Fix the window in UTC and the run's id, once for all later tasks and reruns."""
+    from datetime import datetime, timezone
+
+    from kepler_train.extract import resolve
+
+    window = resolve.run(
+        prometheus_url=prometheus_url,
+        selector=selector,
+        recordings=recordings,
+        start=start,
+        end=end,
+        last=last,
+        now=datetime.now(timezone.utc),
+    )
+    return (window.encode().decode(),)
+
+
+@step
+def extract(resolved: str, window: Output[Dataset]) -> None:
+    """Read the window from its source into four tables."""
+    from pathlib import Path
+
+    from kepler_train.contract.window import Window
+    from kepler_train.extract import step
+
+    step.run(Window.decode(resolved.encode(), "resolved"), Path(window.path))
+
+
+@step
+def assemble(
+    window: Input[Dataset], group: str, training_part: Output[Dataset], held_out_part: Output[Dataset]
+) -> None:
+    """Make a feature group's training and held-out parts."""
+    from pathlib import Path
+
+    from kepler_train.assemble import step
+    from kepler_train.contract.features import group_named
+
+    step.run(Path(window.path), group_named(group), Path(training_part.path), Path(held_out_part.path))
+
+
+@step
+def train(training_part: Input[Dataset], pipeline: str, candidate: Output[Model]) -> None:
+    """Train one pipeline; a fit that fails is a candidate that says so."""
+    from pathlib import Path
+
+    from kepler_train.train import step
+
+    step.run(Path(training_part.path), pipeline, Path(candidate.path))
+
+
+@step
+def evaluate(
+    *,
+    candidate: Input[Model],
+    held_out_part: Input[Dataset],
+    store: str,
+    decision: Output[Artifact],
+    evaluation: Output[HTML],
+    metrics: Output[Metrics],
+) -> bool:
+    """Judge candidate and champion on the same held-out rows; tells whether the candidate is better.
+
+    The answer is an unnamed output, since kfp.local follows conditions on no other.
+    """
+    from pathlib import Path
+
+    from kepler_train.evaluate import step
+    from kepler_train.report import evaluation as page
+
+    decided = step.run(Path(candidate.path), Path(held_out_part.path), store, Path(decision.path))
+    page.write(Path(decision.path), Path(evaluation.path))
+    metrics.metadata.update(page.metrics(decided))
+    return decided.improved
+
+
+@step
+def publish(candidate: Input[Model], decision: Input[Artifact], store: str) -> NamedTuple(
+    "Published", [("version", str)]
+):
+    """Put an improved candidate into the store and serve it."""
+    from pathlib import Path
+
+    from kepler_train.publish import step
+
+    return (step.run(Path(candidate.path), Path(decision.path), store).version,)
+
+
+@step
+def verdict(failed: list[str]) -> None:
+    """End the run red, naming the training pipelines that failed, now that all others are published."""
+    from kepler_train.report import verdict
+
+    verdict.run(failed)
+
+
+@step
+def notify(status: dsl.PipelineTaskFinalStatus) -> None:
+    """Tell how the run ended."""
+    import logging
+
+    logging.getLogger("kepler_train").info("training ended: %s", status.state)
+
+
+_REPORT_SOURCE = '''\
+def report(
+    window: Input[Dataset],
+    store: str,
+{inputs}
+    leaderboard: Output[HTML],
+    summary: Output[Markdown],
+) -> NamedTuple("Reported", [("failed", list[str])]):
+    """Show what changed and why, over all groups and pipelines."""
+    from pathlib import Path
+
+    from kepler_train.report import step
+
+    decisions = [{decisions}]
+    parts = [{parts}]
+    failed = step.run(
+        [Path(decision.path) for decision in decisions],
+        Path(window.path),
+        [Path(part.path) for part in parts],
+        store,
+        html=Path(leaderboard.path),
+        markdown=Path(summary.path),
+    )
+    return (list(failed),)
+'''
+
+
+def report_of(decisions: Sequence[str], parts: Sequence[str]) -> Any:
+    """Make the report's component for a compiled set of pipelines: one named input per decision and part.
+
+    kfp knows no variable number of artifacts from the tasks of a static graph, and reads a component's source where its
+    function was written: so the source is made from a template, and kept where `inspect` looks for it.
+    """
+    source = _REPORT_SOURCE.format(
+        inputs="\n".join(f"    {name}: Input[Artifact]," for name in [*decisions, *parts]),
+        decisions=", ".join(decisions),
+        parts=", ".join(parts),
+    )
+    file = f"<report of {len(decisions)} decisions>"
+    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
+    namespace: dict[str, Any] = {**vars(dsl), **vars(typing)}
+    exec(compile(source, file, "exec"), namespace)  # noqa: S102 (our own template, names that are identifiers)
+    return step(namespace["report"])

@@ -1,0 +1,121 @@
+"""The workflow: a static graph, unrolled over feature groups and training pipelines when it is compiled.
+
+    resolve -> extract -> for each feature group, a sub-workflow named after it:
+                            assemble -> for each training pipeline: train -> evaluate -> if improved: publish
+            -> report -> verdict                                            exit handler: notify, always
+
+kfp reads the annotations of workflows as types: hence no postponed annotations here.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+from kfp import compiler, dsl
+
+from kepler_train.contract.errors import WrongUsage
+from kepler_train.contract.features import FeatureGroup
+from kepler_workflow import steps
+from kepler_workflow.policy import apply
+
+NAME = "kepler-train"
+
+Catalogue = Mapping[FeatureGroup, Sequence[str]]
+"""Feature group to the model names of its training pipelines."""
+
+
+def build_workflow(catalogue: Catalogue) -> Any:
+    """Build the workflow for these groups and training pipelines; raises WrongUsage where there is none."""
+    if not any(catalogue.values()):
+        raise WrongUsage("no training pipeline is selected; name a feature group that has one")
+    groups = {group: group_workflow(group, names) for group, names in catalogue.items() if names}
+    report = steps.report_of(
+        decisions=[f"{group.value}_{output_of(name)}" for group in groups for name in catalogue[group]],
+        parts=[f"{group.value}_held_out_part" for group in groups],
+    )
+
+    @dsl.pipeline(name=NAME)
+    def workflow(  # noqa: PLR0917 (the fields of a form)
+        store: str,
+        prometheus_url: str = "",
+        selector: str = "",
+        last: list[str] = [],  # noqa: B006 (kfp reads the defaults, nobody changes them)
+        start: list[str] = [],  # noqa: B006
+        end: list[str] = [],  # noqa: B006
+        recordings: list[str] = [],  # noqa: B006
+    ) -> None:
+        """Train Kepler's power models from what Prometheus recorded, and publish what is better than what is served.
+
+        Args:
+            store: Where models are published, such as s3://models/kepler.
+            prometheus_url: The Prometheus that scrapes Kepler, such as http://prometheus:9090.
+            selector: Label matchers of the exporter, such as job="kepler-exporter".
+            last: Lengths of time that end when the run starts, such as ["24h"].
+            start: Starts of further stretches of time, in UTC, such as ["2026-11-23T02:00:00Z"].
+            end: Their ends, one for each start.
+            recordings: Files to read in place of a Prometheus.
+        """
+        with dsl.ExitHandler(apply(steps.notify(), "notify", "notify"), name="training"):
+            resolved = steps.resolve(
+                prometheus_url=prometheus_url, selector=selector, recordings=recordings, start=start, end=end, last=last
+            )
+            apply(resolved, "resolve", "resolve")
+            extracted = apply(steps.extract(resolved=resolved.outputs["resolved"]), "extract", "extract")
+            window = extracted.outputs["window"]
+            made: dict[str, Any] = {}
+            for group, sub_workflow in groups.items():
+                task = sub_workflow(window=window, store=store).set_display_name(group.value)
+                made |= {f"{group.value}_{output}": artifact for output, artifact in task.outputs.items()}
+            reported = apply(report(window=window, store=store, **made), "report", "report")
+            apply(steps.verdict(failed=reported.outputs["failed"]), "verdict", "verdict")
+
+    return workflow
+
+
+def group_workflow(group: FeatureGroup, names: Sequence[str]) -> Any:
+    """Build one feature group's sub-workflow; it returns each pipeline's decision and the held-out part."""
+    outputs = {output_of(name): name for name in names}
+    if len(outputs) < len(names):
+        raise WrongUsage(f"names of {group.value} differ only in punctuation: {', '.join(names)}; rename one")
+    fields = [(output, dsl.Artifact) for output in [*outputs, "held_out_part"]]
+    returned = cast(Any, NamedTuple)("Returned", fields)
+
+    @dsl.pipeline(name=group.value, description=f"Train and judge models of {', '.join(group.features)}.")
+    def sub_workflow(window: dsl.Input[dsl.Dataset], store: str) -> returned:
+        assembled = apply(steps.assemble(window=window, group=group.value), "assemble", f"{group.value}: assemble")
+        training_part, held_out_part = assembled.outputs["training_part"], assembled.outputs["held_out_part"]
+        decisions = {
+            output: train_and_publish(group, name, training_part, held_out_part, store)
+            for output, name in outputs.items()
+        }
+        return returned(**decisions, held_out_part=held_out_part)
+
+    return sub_workflow
+
+
+def train_and_publish(group: FeatureGroup, name: str, training_part: Any, held_out_part: Any, store: Any) -> Any:
+    """Add one training pipeline's tasks; returns its decision."""
+    title = f"{group.value} / {name}"
+    trained = apply(
+        steps.train(training_part=training_part, pipeline=f"{group.value}/{name}"), "train", f"{title}: train"
+    )
+    candidate = trained.outputs["candidate"]
+    evaluated = apply(
+        steps.evaluate(candidate=candidate, held_out_part=held_out_part, store=store), "evaluate", f"{title}: evaluate"
+    )
+    decision = evaluated.outputs["decision"]
+    with dsl.If(evaluated.outputs["Output"] == True, name=f"{title}: if improved"):  # noqa: E712 (kfp's comparison)
+        apply(steps.publish(candidate=candidate, decision=decision, store=store), "publish", f"{title}: publish")
+    return decision
+
+
+def output_of(model_name: str) -> str:
+    """Name the output that carries a pipeline's decision: an identifier, as kfp wants it."""
+    return re.sub(r"\W", "_", model_name) + "_decision"
+
+
+def compile_workflow(path: Path, catalogue: Catalogue) -> None:
+    """Write the workflow as KFP IR YAML."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    compiler.Compiler().compile(build_workflow(catalogue), str(path))
