@@ -1,0 +1,242 @@
+"""What kepler-estimator does with a model as of its commit d351cbf, done here exactly as it does it.
+
+The estimator prints what goes wrong and goes on: a model it dropped, or one that answers no powers, shows nowhere. Here
+each of these raises NotLoadable and says what the estimator would have done. Stricter than the estimator are only the
+refusals of file names that lead out of the folder, which a published model cannot bring along, and of huge metadata.
+
+Pickles are opened: verify where a folder comes from before loading it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kepler_train.contract.errors import NotLoadable
+from kepler_train.contract.models import METADATA_FILE, MODEL_CLASSES, SCALER_FILE
+
+REQUIRED_KEYS = ("model_class", "model_name", "model_file", "features")
+ERROR_KEYS = (
+    *("mae", "mse", "mae_val", "mse_val"),
+    *("abs_mae", "abs_mae_val", "abs_mse", "abs_mse_val", "abs_max_corr"),
+    *("reconstructed_mae", "reconstructed_mse", "avg_mae"),
+)
+OPTIONAL_KEYS = ("fe_files", "abs_model", *ERROR_KEYS)
+
+_DROPPED = "the estimator would print an error and go on without this model"
+_SILENT = "the estimator would still choose this model by its metadata and then answer no powers"
+_DEAD = "the estimator's connection would die without an answer"
+
+_METADATA_BYTES = 1 << 20
+_LARGEST_ERROR = 1e300
+_ROWS_AT_ONCE = 8192
+_QUIET = {"verbose": 0}
+_QUIET_AND_MANY = {"verbose": 0, "batch_size": _ROWS_AT_ONCE}
+"""Keras cuts rows into batches of 32 unless told otherwise, which costs time and changes nothing in what a row gets."""
+
+Request = npt.NDArray[Any]
+"""(m, n): a row per pod, columns in the order of the model's features; of dtype object with a category among them."""
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What the estimator reads of a model's `metadata.json`."""
+
+    model_name: str
+    model_class: str
+    model_file: str
+    features: tuple[str, ...]
+    fe_files: tuple[str, ...]
+    errors: dict[str, float]
+    """Error key to value, those that are given."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model as the estimator holds it: a scaler, transformers, and the model itself."""
+
+    metadata: Metadata
+    transformers: tuple[Any, ...]
+    """The scaler, then what `fe_files` names."""
+    model: Any
+
+    def powers(self, request: Request) -> list[float]:
+        """Answer one request, (m, n), as the estimator would: a power in mJ per interval for each of m pods.
+
+        Raises NotLoadable where the estimator would have answered nothing, or no usable number for each pod.
+        """
+        answer = list(self._answer(request, _QUIET))
+        try:
+            json.dumps(answer)
+        except TypeError as cause:
+            raise NotLoadable(f"{self._name}'s answer is not JSON: {_brief(cause)}; {_DEAD}") from cause
+        return answer
+
+    def power_array(self, rows: Request) -> npt.NDArray[np.float64]:
+        """Score many rows, (m, n), as `powers` would, in bounded memory; (m,) mJ per interval.
+
+        What each row gets is what it gets alone only from a model that looks at rows one by one.
+        """
+        starts = range(0, len(rows), _ROWS_AT_ONCE)
+        chunks = [self._answer(rows[start : start + _ROWS_AT_ONCE], _QUIET_AND_MANY) for start in starts]
+        return np.concatenate(chunks) if chunks else np.empty(0)
+
+    @property
+    def _name(self) -> str:
+        return self.metadata.model_name
+
+    def _answer(self, request: Request, keras_options: dict[str, int]) -> npt.NDArray[np.float64]:
+        options = keras_options if self.metadata.model_class == "keras" else {}
+        try:
+            x = request
+            for transformer in self.transformers:
+                x = transformer.transform(x)
+            y = self.model.predict(x, **options)
+            y[y < 0] = 0
+        except Exception as cause:
+            pods = f"{len(request)} pod{'s' if len(request) != 1 else ''}"
+            raise NotLoadable(
+                f"{self._name} fails for {pods}: {_brief(cause)}; the estimator would answer no powers"
+            ) from cause
+        if not isinstance(y, np.ndarray) or y.dtype != np.float64 or y.ndim != 1:
+            form = f"{y.dtype} of shape {y.shape}" if isinstance(y, np.ndarray) else type(y).__name__
+            raise NotLoadable(f"{self._name} predicts {form}, not float64 of one dimension; {_DEAD}")
+        if len(y) != len(request):
+            raise NotLoadable(
+                f"{self._name} answers {len(y)} powers for {len(request)} pods; the estimator would hand them out to "
+                "the wrong pods"
+            )
+        if not np.isfinite(y).all():
+            raise NotLoadable(f"{self._name} predicts NaN or infinity; the estimator's answer would be no valid JSON")
+        return y
+
+
+def load(folder: Path, served_as: str | None = None) -> Model:
+    """Load a model's folder as the estimator does when it starts.
+
+    `served_as` is the name of the folder that the model will be served in, where that is not this folder's own: the
+    estimator finds a model's files under its name. Raises NotLoadable where the estimator would be left without a model
+    that works.
+    """
+    metadata = read_metadata(folder, served_as)
+    transformers = tuple(_unpickled(folder, file) for file in (SCALER_FILE, *metadata.fe_files))
+    read = _keras_model if metadata.model_class == "keras" else _unpickled
+    return Model(metadata, transformers, read(folder, metadata.model_file))
+
+
+def select(models: Path, features: Sequence[str], error_keys: Sequence[str] = ("mae",)) -> Path:
+    """Choose among a folder of models as the estimator does for a request with these features.
+
+    The model with the smallest error whose features are all in the request, by metadata alone: a model whose files are
+    broken wins as well. The estimator leaves ties to chance; here the name decides. Raises NotLoadable where no model
+    can be chosen, and the estimator would answer no powers.
+    """
+    known: list[tuple[list[float], str, Metadata]] = []
+    for folder in (path for path in models.iterdir() if path.is_dir()):
+        try:
+            metadata = read_metadata(folder)
+        except NotLoadable:
+            continue
+        known.append(([metadata.errors.get(key, math.inf) for key in error_keys], folder.name, metadata))
+    for _, name, metadata in sorted(known, key=lambda entry: entry[:2]):
+        if set(metadata.features) <= set(features):
+            return models / name
+    raise NotLoadable(f"none of the {len(known)} models in {models} can do with features {', '.join(features)}")
+
+
+def read_metadata(folder: Path, served_as: str | None = None) -> Metadata:
+    """Read and check a model's metadata; raises NotLoadable where the estimator would drop the model for it."""
+    path = folder / METADATA_FILE
+    content = _json_object(path)
+    unknown = [key for key in content if key not in (*REQUIRED_KEYS, *OPTIONAL_KEYS)]
+    if unknown:
+        raise NotLoadable(f"{path} has the unknown key {unknown[0]!r}: {_DROPPED}")
+    missing = [key for key in REQUIRED_KEYS if key not in content]
+    if missing:
+        raise NotLoadable(f"{path} lacks {', '.join(missing)}: {_DROPPED}")
+    model_class = content["model_class"]
+    if not isinstance(model_class, str) or model_class not in MODEL_CLASSES:
+        raise NotLoadable(f"{path}: model_class {model_class!r} is not {' or '.join(MODEL_CLASSES)}: {_DROPPED}")
+    name = served_as if served_as is not None else folder.name
+    if content["model_name"] != name:
+        raise NotLoadable(
+            f"{path}: model_name {content['model_name']!r} is not the folder's name {name!r}, under which its files "
+            f"are: {_SILENT}"
+        )
+    return Metadata(
+        model_name=name,
+        model_class=model_class,
+        model_file=_names(path, "model_file", [content["model_file"]])[0],
+        features=_names(path, "features", content["features"]),
+        fe_files=_names(path, "fe_files", content.get("fe_files", [])),
+        errors=_errors(path, content),
+    )
+
+
+def _json_object(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > _METADATA_BYTES:
+            raise NotLoadable(f"{path} is larger than {_METADATA_BYTES} bytes; no model needs that")
+        content = json.loads(path.read_text(encoding="utf-8"))
+        nested = _holds_object(list(content.values())) if isinstance(content, dict) else False
+    except (OSError, ValueError, RecursionError) as cause:
+        raise NotLoadable(f"cannot read {path}: {cause}; {_DROPPED}") from cause
+    if not isinstance(content, dict):
+        raise NotLoadable(f"{path} is not a JSON object: {_DROPPED}")
+    if nested:
+        raise NotLoadable(f"{path} holds an object within the object: {_DROPPED}")
+    return content
+
+
+def _holds_object(value: Any) -> bool:
+    return isinstance(value, dict) or (isinstance(value, list) and any(_holds_object(item) for item in value))
+
+
+def _names(path: Path, key: str, values: Any) -> tuple[str, ...]:
+    if not isinstance(values, list) or not all(isinstance(value, str) and value for value in values):
+        raise NotLoadable(f"{path}: {key} is not made of names: {_SILENT}")
+    if key == "features" and not values:
+        raise NotLoadable(f"{path}: features are empty: {_SILENT}")
+    outside = [value for value in values if key != "features" and (value in (".", "..") or set(value) & set("/\\\0"))]
+    if outside:
+        raise NotLoadable(f"{path}: {key} names {outside[0]!r}, which is not a file in its folder")
+    return tuple(values)
+
+
+def _errors(path: Path, content: dict[str, Any]) -> dict[str, float]:
+    given = {key: content[key] for key in ERROR_KEYS if content.get(key) is not None}
+    for key, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _LARGEST_ERROR:
+            raise NotLoadable(f"{path}: {key} is {value!r}, no number: the estimator sorts by it and would not start")
+    return {key: float(value) for key, value in given.items()}
+
+
+def _unpickled(folder: Path, file: str) -> Any:
+    try:
+        with (folder / file).open("rb") as content:
+            return pickle.load(content)  # noqa: S301 (the estimator's format; whoever calls has verified the files)
+    except Exception as cause:
+        raise NotLoadable(f"cannot load {folder / file}: {_brief(cause)}; {_SILENT}") from cause
+
+
+def _keras_model(folder: Path, file: str) -> Any:
+    try:
+        import keras
+
+        return keras.models.load_model(str(folder / file))
+    except Exception as cause:
+        raise NotLoadable(f"cannot load {folder / file}: {_brief(cause)}; {_SILENT}") from cause
+
+
+def _brief(cause: Exception) -> str:
+    """The first line of an error, since libraries explain themselves at length."""
+    lines = str(cause).strip().splitlines()
+    return f"{type(cause).__name__}: {lines[0][:200]}" if lines else type(cause).__name__
