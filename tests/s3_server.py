@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
 import secrets
 import shutil
@@ -118,6 +120,15 @@ class MinioServer:
         log = (self._folder / "server.log").read_text(errors="replace")
         self.stop()
         raise RuntimeError(f"MinIO at {self.endpoint} did not start:\n{log}")
+
+
+@functools.cache
+def shared_server() -> MinioServer:
+    """The one server that the tests of a process share, each below a prefix of its own in the bucket `shared`."""
+    server = MinioServer()
+    atexit.register(server.__exit__, None, None, None)
+    server.__enter__().make_bucket("shared")
+    return server
 
 
 def _free_port() -> int:

@@ -49,7 +49,6 @@ class Bucket:
         self._endpoint = endpoint
         self._bucket = bucket
         self._prefix = prefix
-        self._lease_seconds = _LEASE_SECONDS
 
     @property
     def address(self) -> str:
@@ -142,7 +141,7 @@ class Bucket:
             etag = current.etag if current else ""
             if etag != seen:
                 seen, since = etag, time.monotonic()
-            over = time.monotonic() - since > self._lease_seconds
+            over = time.monotonic() - since > _LEASE_SECONDS
             if (not etag or over) and self.put_if(_LEASE, token, etag or None):
                 mine = self.get(_LEASE)
                 if mine is not None and mine.content == token:

@@ -138,7 +138,15 @@ class Store:
         stored = self.objects.get(INDEX_KEY)
         if stored is None:
             return Index(), None
-        return Index.decode(stored.content, origin=f"{INDEX_KEY} in {self.address}"), stored.etag
+        index = Index.decode(stored.content, origin=f"{INDEX_KEY} in {self.address}")
+        for models in index.models.values():
+            for model_name, served in models.items():
+                if not is_plain(model_name) or not is_plain(served.version):
+                    raise StoreError(
+                        f"{INDEX_KEY} in {self.address} names {model_name!r}, version {served.version!r}, which no "
+                        "publisher writes; find out who else may write there, and restore the index"
+                    )
+        return index, stored.etag
 
     def _find_provenance(self, group: FeatureGroup, model_name: str, version: str) -> StoredProvenance | None:
         key = version_key(group, model_name, version, PROVENANCE_FILE)
