@@ -1,0 +1,191 @@
+"""The folder `estimator/d351cbf/` of the store: what estimators of that generation pull, derived from the index.
+
+    estimator/d351cbf/<group>-<model_name>/    the served version's files; metadata.json under this folder's name
+                                  SHA256SUMS   checksums of them all, for `sha256sum -c` after a copy
+
+A plain copy of the folder (`mc mirror`, rsync, a mounted volume) has to be right, and neither a bucket nor a
+directory replaces several files at once. An estimator overlooks a folder without metadata.json and serves every
+folder with one. So, when the index names another version of a model:
+
+1. the new version is put beside the old one, as `<group>-<model_name>@<version>`, its metadata.json last;
+2. the old folder is deleted, its metadata.json first;
+3. the new version is put in its place, read back, and given its metadata.json last;
+4. the folder beside is deleted, its metadata.json first.
+
+At every moment, and wherever a publisher is killed, each folder with metadata.json is one whole version, and each
+served name has one: the old, the new, or for a while both. Only files that are not there are ever written. Derivation
+compares with the index and repeats until nothing is left to do, so whoever publishes next finishes what was cut
+short. What no order of writes can prevent: a copy that takes place during step 2 or 3 lacks files (the copy fails) or
+mixes versions (`sha256sum -c` fails). Who wants neither takes `sync`, which reads the versions themselves.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from hashlib import sha256
+from pathlib import Path
+
+from kepler_train.contract.errors import DamagedModel, IndexConflict
+from kepler_train.contract.features import FeatureGroup, group_named
+from kepler_train.contract.models import METADATA_FILE, PROVENANCE_FILE, Index, Served, flat_name
+from kepler_train.store import Store
+
+D351CBF = "d351cbf"
+"""The generation of kepler-estimator at that commit: flat folder, scaler.pkl, no output types."""
+
+SUMS_FILE = "SHA256SUMS"
+
+_ROUNDS = 20
+_log = logging.getLogger("kepler_train")
+
+
+def estimator_files(version: Path, name: str) -> dict[str, bytes]:
+    """Make the files of an estimator's model folder called `name` from a version's folder; metadata.json is the last.
+
+    Raises DamagedModel where the version has no metadata that an estimator could read.
+    """
+    files = {file.name: file.read_bytes() for file in sorted(version.iterdir())}
+    try:
+        metadata = {**json.loads(files.pop(METADATA_FILE)), "model_name": name}
+    except (KeyError, TypeError, ValueError) as cause:
+        raise DamagedModel(
+            f"the version served as {name} has no readable {METADATA_FILE}; publish a new one"
+        ) from cause
+    renamed = json.dumps(metadata, indent=1).encode()
+    sums = {file: _sha256(content) for file, content in {**files, METADATA_FILE: renamed}.items()}
+    listed = "".join(f"{checksum}  {file}\n" for file, checksum in sums.items())
+    return {**files, SUMS_FILE: listed.encode(), METADATA_FILE: renamed}
+
+
+def served_models(index: Index) -> Iterator[tuple[FeatureGroup, str, Served]]:
+    """Go through what an index serves, by group and name."""
+    for group, models in sorted(index.models.items()):
+        for model_name, served in sorted(models.items()):
+            yield group_named(group), model_name, served
+
+
+def derive(store: Store) -> None:
+    """Make the dialect's folder what the index says; a served model that is damaged keeps the folder it has.
+
+    Raises IndexConflict where others keep changing the same, StoreError where the store cannot be read or written.
+    """
+    damaged: set[str] = set()
+    with store.objects.exclusive():
+        for _ in range(_ROUNDS):
+            if not _derive_once(store, damaged):
+                return
+    raise IndexConflict(f"others kept changing {_folder('')} in {store.address}; run again, nothing is lost")
+
+
+def check(store: Store, name: str, served: Served) -> None:
+    """Read a model's folder back; raises DamagedModel where it is not, whole and unaltered, what the index serves."""
+    folder = _folder(name)
+    sums = _read_sums(store, name)
+    if sums.get(PROVENANCE_FILE) != served.provenance_sha256:
+        raise DamagedModel(f"{folder} in {store.address} is not version {served.version}, which is served; {_REMEDY}")
+    for file, checksum in sums.items():
+        stored = store.objects.get(folder + file)
+        if stored is None or _sha256(stored.content) != checksum:
+            fact = "is missing" if stored is None else "differs from its checksum"
+            raise DamagedModel(f"{folder}{file} in {store.address} {fact}; {_REMEDY}")
+
+
+_REMEDY = "delete that folder, and roll back to the version that is served, which derives the folder again"
+
+
+def _derive_once(store: Store, damaged: set[str]) -> bool:
+    """Do what is to be done by one look at folders and index; False if that was nothing."""
+    # Folders before the index: a folder that is no longer served by the time the index is read may go.
+    folders = _list_folders(store)
+    current, busy = set(), False
+    names = set()
+    for group, model_name, served in served_models(store.read_index()):
+        name = flat_name(group, model_name)
+        names.add(name)
+        if _is_current(store, name, folders.get(name, set()), served):
+            current.add(name)
+        elif name not in damaged:
+            busy = True
+            try:
+                _replace(store, name, folders, (group, model_name, served.version))
+            except DamagedModel as damage:
+                _log.warning("%s keeps the folder it has: %s", name, damage)
+                damaged.add(name)
+    for folder, files in folders.items():
+        name = folder.partition("@")[0]
+        if folder not in names and (name in current or name not in names):
+            busy = True
+            _remove(store, folder, files)
+    return busy
+
+
+def _replace(store: Store, name: str, folders: Mapping[str, set[str]], served: tuple[FeatureGroup, str, str]) -> None:
+    """Steps 1 to 3; step 4 is the next round's, which finds a folder that is not served."""
+    with tempfile.TemporaryDirectory() as scratch:
+        version = Path(scratch) / "version"
+        store.fetch_version(*served, version)
+        present = folders.get(name, set())
+        beside = f"{name}@{served[2]}"
+        if METADATA_FILE in present and not _create(store, beside, estimator_files(version, beside)):
+            return
+        _remove(store, name, present)
+        _create(store, name, estimator_files(version, name))
+
+
+def _create(store: Store, folder: str, files: Mapping[str, bytes]) -> bool:
+    """Write a folder's files and read each back, metadata.json last.
+
+    False where another content was in the way, damaged or another publisher's: then the folder is gone again, and the
+    next round looks anew.
+    """
+    for file, content in files.items():
+        key = _folder(folder) + file
+        store.objects.put_if(key, content, None)
+        stored = store.objects.get(key)
+        if stored is None or stored.content != content:
+            _remove(store, folder, set(files))
+            time.sleep(random.uniform(0, 1))
+            return False
+    return True
+
+
+def _remove(store: Store, folder: str, files: set[str]) -> None:
+    for file in sorted(files, key=lambda file: file != METADATA_FILE):
+        store.objects.delete(_folder(folder) + file)
+
+
+def _is_current(store: Store, name: str, files: set[str], served: Served) -> bool:
+    if METADATA_FILE not in files or SUMS_FILE not in files:
+        return False
+    sums = _read_sums(store, name)
+    return sums.get(PROVENANCE_FILE) == served.provenance_sha256 and files == {*sums, SUMS_FILE}
+
+
+def _read_sums(store: Store, name: str) -> dict[str, str]:
+    """File to checksum, as the folder's own list has it; empty where there is none."""
+    stored = store.objects.get(_folder(name) + SUMS_FILE)
+    lines = stored.content.decode(errors="replace").splitlines() if stored else []
+    return {file: checksum for checksum, _, file in (line.partition("  ") for line in lines)}
+
+
+def _list_folders(store: Store) -> dict[str, set[str]]:
+    folders: dict[str, set[str]] = defaultdict(set)
+    for key in store.objects.list(_folder("")):
+        folder, inside, file = key.removeprefix(_folder("")).partition("/")
+        if inside:
+            folders[folder].add(file)
+    return dict(folders)
+
+
+def _folder(name: str) -> str:
+    return f"estimator/{D351CBF}/{name}/" if name else f"estimator/{D351CBF}/"
+
+
+def _sha256(content: bytes) -> str:
+    return sha256(content).hexdigest()

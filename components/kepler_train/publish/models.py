@@ -1,0 +1,104 @@
+"""What a person asks of a store: what it serves, where that comes from, whether it is whole; and the way back."""
+
+from __future__ import annotations
+
+import tempfile
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from kepler_train.contract.errors import DamagedModel, StoreError
+from kepler_train.contract.features import FeatureGroup
+from kepler_train.contract.models import Provenance, Score, Served, flat_name
+from kepler_train.publish import dialects
+from kepler_train.publish.dialects import served_models
+from kepler_train.publish.serving import serve
+from kepler_train.store import Store
+
+
+class ServedModel(msgspec.Struct, frozen=True):
+    """One line of the list of served models."""
+
+    group: FeatureGroup
+    model_name: str
+    version: str
+    published: datetime
+    score: Score | None
+    """Measured when it was published; None where the provenance is damaged."""
+    damage: str = ""
+    """What is wrong with it, where something is."""
+
+
+def list_served(store: Store) -> tuple[ServedModel, ...]:
+    """List the served models, by group and name; a damaged provenance is named, not raised."""
+    found = []
+    for group, model_name, served in served_models(store.read_index()):
+        score, damage = None, ""
+        try:
+            score = store.provenance_of(group, model_name, served.version).provenance.decision.candidate
+        except DamagedModel as error:
+            damage = str(error)
+        found.append(ServedModel(group, model_name, served.version, served.published, score, damage))
+    return tuple(found)
+
+
+def show(store: Store, group: FeatureGroup, model_name: str, version: str = "") -> Provenance:
+    """Read where a version comes from, the served one if none is named. Raises StoreError if there is none."""
+    return store.provenance_of(group, model_name, version or _champion(store, group, model_name).version).provenance
+
+
+def verify(store: Store) -> tuple[ServedModel, ...]:
+    """Check all files of every served model, and of the folder that estimators copy, against their checksums.
+
+    Returns the list of served models, `damage` telling what is missing or altered.
+    """
+    return tuple(
+        model if model.damage else msgspec.structs.replace(model, damage=_damage(store, model))
+        for model in list_served(store)
+    )
+
+
+def rollback(store: Store, group: FeatureGroup, model_name: str, version: str = "") -> Served:
+    """Serve another version that the store still has: the one before the served one, where none is named.
+
+    The version is verified first. Raises StoreError where there is no such version, DamagedModel where it is not whole.
+    """
+    champion = _champion(store, group, model_name)
+    target = version or _parent(store, group, model_name, champion)
+    with tempfile.TemporaryDirectory() as scratch:
+        store.fetch_version(group, model_name, target, Path(scratch) / "version")
+    served = serve(store, group, model_name, target, in_place_of=champion.version)
+    dialects.derive(store)
+    dialects.check(store, flat_name(group, model_name), served)
+    return served
+
+
+def _champion(store: Store, group: FeatureGroup, model_name: str) -> Served:
+    served = store.read_index().served(group, model_name)
+    if served is None:
+        raise StoreError(f"{store.address} serves no model {group.value}/{model_name}; see kepler-train models list")
+    return served
+
+
+def _parent(store: Store, group: FeatureGroup, model_name: str, champion: Served) -> str:
+    try:
+        parent = store.provenance_of(group, model_name, champion.version).provenance.parent
+    except DamagedModel as cause:
+        known = ", ".join(store.versions(group, model_name))
+        raise DamagedModel(f"{cause}; name the version to go back to: {known or 'none is left'}") from cause
+    if not parent:
+        raise StoreError(f"{champion.version} is the first version of {group.value}/{model_name}; there is none before")
+    return parent
+
+
+def _damage(store: Store, model: ServedModel) -> str:
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            store.fetch_version(model.group, model.model_name, model.version, Path(scratch) / "version")
+        served = store.read_index().served(model.group, model.model_name)
+        if served is not None and served.version == model.version:
+            dialects.check(store, flat_name(model.group, model.model_name), served)
+    except DamagedModel as error:
+        return str(error)
+    return ""

@@ -1,0 +1,40 @@
+"""Which version is served: the one change of the index, for publishing and for going back."""
+
+from __future__ import annotations
+
+import msgspec
+
+from kepler_train.contract.errors import StoreError
+from kepler_train.contract.features import FeatureGroup
+from kepler_train.contract.models import Index, Served
+from kepler_train.store import Store
+
+
+def serve(store: Store, group: FeatureGroup, model_name: str, version: str, in_place_of: str) -> Served:
+    """Serve a stored version in place of the champion `in_place_of` (empty: of none), by compare-and-swap.
+
+    Serving what is served already changes nothing. Raises StoreError where another champion came in between.
+    """
+    stored = store.provenance_of(group, model_name, version)
+    served = Served(version=version, published=stored.provenance.published, provenance_sha256=stored.sha256)
+
+    def change(index: Index) -> Index:
+        if index.served(group, model_name) == served:
+            return index
+        require_champion(index, group, model_name, in_place_of)
+        models = {**index.models, group.value: {**index.models.get(group.value, {}), model_name: served}}
+        return msgspec.structs.replace(index, models=models)
+
+    store.update_index(change)
+    return served
+
+
+def require_champion(index: Index, group: FeatureGroup, model_name: str, *versions: str) -> None:
+    """Refuse to go on if another version than one of these (empty: none at all) is served under a name."""
+    served = index.served(group, model_name)
+    champion = served.version if served else ""
+    if champion not in versions:
+        raise StoreError(
+            f"the champion of {group.value}/{model_name} is now {champion or 'none'}, no longer "
+            f"{versions[0] or 'none'}, which this was measured against; nothing was replaced, run again"
+        )

@@ -1,0 +1,46 @@
+"""The publish step: an improved candidate becomes a version of the store, is read back, and only then is served.
+
+1. The version's files, then its provenance: nobody reads them yet.
+2. All of it is read back and verified.
+3. The index names it, by compare-and-swap, if the champion is still the one it was measured against.
+4. The estimators' folder is derived from the index (see `dialects`).
+
+Whoever is killed before 3 leaves a version that is not served; after 3, a folder that the next publisher derives.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from pathlib import Path
+
+from kepler_train.contract.models import MODEL_FOLDER, Provenance, flat_name, read_candidate, read_decision
+from kepler_train.publish import dialects
+from kepler_train.publish.compose import compose
+from kepler_train.publish.serving import require_champion, serve
+from kepler_train.store import open_store
+
+_log = logging.getLogger("kepler_train")
+
+
+def run(candidate: Path, decision: Path, store: str) -> Provenance:
+    """Publish an improved candidate to the store at an address, and serve it; doing so again changes nothing.
+
+    Raises WrongUsage where the decision is not `improved`, BrokenContract where candidate and decision do not belong
+    together, StoreError where the store fails or another champion came in between: then it serves what it served.
+    """
+    target = open_store(store)
+    judged = read_candidate(candidate)
+    with tempfile.TemporaryDirectory() as scratch:
+        files = Path(scratch) / "version"
+        composed = compose(candidate / MODEL_FOLDER, judged, read_decision(decision), files)
+        group, model_name, version = composed.group, composed.model_name, composed.version
+        require_champion(target.read_index(), group, model_name, composed.parent, version)
+        provenance = target.add_version(files, composed)
+        target.fetch_version(group, model_name, version, Path(scratch) / "read-back")
+    served = serve(target, group, model_name, version, in_place_of=composed.parent)
+    name = flat_name(group, model_name)
+    _log.info("%s serves %s in place of %s", target.address, f"{name} {version}", composed.parent or "none")
+    dialects.derive(target)
+    dialects.check(target, name, served)
+    return provenance
