@@ -1,0 +1,40 @@
+"""The leaderboard as a short Markdown table, for where only Markdown is shown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from kepler_train.contract.models import Score
+from kepler_train.report.entries import Entry
+from kepler_train.report.leaderboard import GroupBoard
+from kepler_train.report.outcome import full_name
+from kepler_train.report.words import percent
+
+_SPECIAL = re.compile(r"([\\`*_\[\]<>|#~&])")
+
+
+def markdown_of(counts: str, failures: str, boards: Sequence[GroupBoard], store_problem: str) -> str:
+    """Write the headline and one row per model: errors of candidate, champion and a constant, and the decision."""
+    lines = [f"**{_plain(counts)}{': ' if failures else ''}{_plain(failures)}**", ""]
+    if store_problem:
+        lines += [f"The store could not be read: {_plain(store_problem)}", ""]
+    lines += ["| model | candidate | champion | constant | decision | why |", "|---|--:|--:|--:|---|---|"]
+    lines += [_row(entry) for board in boards for entry in board.entries]
+    return "\n".join([*lines, "", "Errors in percent of the node's power, on the same held-out rows.", ""])
+
+
+def _row(entry: Entry) -> str:
+    decision = entry.decision
+    errors = [_error(score) for score in (decision.candidate, decision.champion, entry.constant)]
+    cells = [_plain(full_name(decision)), *errors, entry.outcome.value, _plain(decision.reason)]
+    return f"| {' | '.join(cells)} |"
+
+
+def _error(score: Score | None) -> str:
+    return percent(score.mape_percent) if score else "–"
+
+
+def _plain(text: str) -> str:
+    """Keep text from outside from being read as Markdown or HTML, on one line."""
+    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))

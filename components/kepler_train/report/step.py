@@ -1,0 +1,64 @@
+"""The report step: the leaderboard page of a run, its Markdown table, and the names of what failed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from kepler_train.contract.documents import write_atomically
+from kepler_train.contract.parts import read_part
+from kepler_train.contract.window import SUMMARY_FILE, WindowSummary
+from kepler_train.report.entries import Entry, read_entry
+from kepler_train.report.leaderboard import boards_of, notes_of, set_apart
+from kepler_train.report.markdown import markdown_of
+from kepler_train.report.outcome import headline
+from kepler_train.report.page import write_page
+from kepler_train.report.plots import error_axis, error_range
+from kepler_train.report.serving import read_serving
+
+
+def run(
+    decisions: Sequence[Path], window: Path, parts: Sequence[Path], store: str, *, html: Path, markdown: Path
+) -> tuple[str, ...]:
+    """Write the leaderboard and return the names, `Group/model`, of the training pipelines that failed.
+
+    `decisions` are evaluations' folders, `parts` held-out parts, one per group; `html` and `markdown` are files.
+    A store that is away is said in the page. Raises BrokenContract for a folder that is not what it should be.
+    """
+    entries = [read_entry(folder) for folder in decisions]
+    serving, store_problem = read_serving(store, [entry.decision for entry in entries])
+    entries = [replace(entry, serving=serving.get(entry.name)) for entry in entries]
+    held_out = [read_part(folder) for folder in parts]
+    summary = WindowSummary.read(window / SUMMARY_FILE)
+    boards = boards_of(entries, held_out)
+    ends = error_range(error for entry in entries for error in entry.errors_percent)
+    counts, failures = headline([(entry.decision, entry.outcome) for entry in entries])
+    write_page(
+        "leaderboard.html",
+        html,
+        counts=counts,
+        failures=failures,
+        boards=boards,
+        entries=entries,
+        used_outcomes={entry.outcome for entry in entries},
+        ends=ends,
+        axis=error_axis(ends),
+        store_problem=store_problem,
+        window=summary,
+        set_apart=set_apart(summary, held_out),
+        notes=notes_of(held_out),
+        runtimes=_runtimes(entries),
+    )
+    write_atomically(markdown, markdown_of(counts, failures, boards, store_problem).encode())
+    return tuple(entry.name for entry in entries if entry.decision.failed)
+
+
+def _runtimes(entries: Sequence[Entry]) -> dict[str, list[str]]:
+    """Sort models' names by the versions they were trained with."""
+    runtimes: dict[str, list[str]] = {}
+    for entry in entries:
+        if entry.candidate and entry.candidate.runtime:
+            versions = ", ".join(f"{library} {version}" for library, version in sorted(entry.candidate.runtime.items()))
+            runtimes.setdefault(versions, []).append(entry.name)
+    return runtimes

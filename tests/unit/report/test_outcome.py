@@ -1,0 +1,102 @@
+"""One word for what became of a candidate, one sentence for the run, and the figures beside an evaluation."""
+
+from __future__ import annotations
+
+import pytest
+
+from kepler_train.contract.errors import PipelineError
+from kepler_train.contract.features import FeatureGroup
+from kepler_train.contract.models import Decision, Score
+from kepler_train.report import verdict
+from kepler_train.report.evaluation import metrics
+from kepler_train.report.outcome import Outcome, headline, outcome_of
+
+
+def score(error: float) -> Score:
+    return Score(
+        mae_millijoules=1e4, mse_millijoules2=1e9, mape_percent=error, bias_percent=-0.4, busy_mape_percent=error / 2
+    )
+
+
+def decision(name="linear", candidate=3.0, champion=4.0, constant=40.0, **other) -> Decision:
+    return Decision(
+        run_id="r",
+        group=FeatureGroup.BPF_ONLY,
+        model_name=name,
+        model_class="scikit",
+        improved=other.pop("improved", False),
+        reason=other.pop("reason", "because"),
+        candidate=None if candidate is None else score(candidate),
+        champion=None if champion is None else score(champion),
+        champion_version="" if champion is None else "v1",
+        baselines={"zero": score(100.0), "constant": score(constant)},
+        noise_percent=5.0,
+        **other,
+    )
+
+
+@pytest.mark.parametrize(
+    ("decided", "outcome"),
+    [
+        (decision(improved=True), Outcome.REPLACED),
+        (decision(improved=True, champion=None), Outcome.FIRST),
+        (decision(), Outcome.KEPT),
+        (decision(champion=None), Outcome.WITHHELD),
+        (decision(candidate=None, champion=None, failed=True), Outcome.FAILED),
+        (decision(candidate=41.0), Outcome.CONSTANT),
+        (decision(candidate=38.5), Outcome.CONSTANT),
+        (decision(candidate=37.5), Outcome.KEPT),
+        (decision(candidate=None), Outcome.KEPT),
+    ],
+)
+def test_outcome(decided, outcome):
+    assert outcome_of(decided) is outcome
+
+
+def sentence(*decisions):
+    return headline([(one, outcome_of(one)) for one in decisions])
+
+
+def test_headline_counts_in_the_order_of_what_matters():
+    assert sentence(decision(), decision(), decision(improved=True)) == ("1 of 3 models replaced, 2 kept", "")
+
+
+def test_headline_of_one_outcome_says_all():
+    assert sentence(decision(), decision())[0] == "All 2 models kept"
+    assert sentence(decision())[0] == "1 of 1 model kept"
+
+
+def test_headline_gives_the_reason_of_one_failure_and_the_names_of_many():
+    failed = [decision(f"m{n}", candidate=None, failed=True, reason="no rows") for n in range(5)]
+
+    assert sentence(failed[0], decision())[1] == "BPFOnly/m0 — no rows"
+    assert sentence(*failed)[1] == "BPFOnly/m0, BPFOnly/m1, BPFOnly/m2 and 2 more"
+
+
+def test_metrics_are_numbers_and_the_decision():
+    figures = metrics(decision(improved=True, improvement_percent=25.0))
+
+    assert figures == {
+        "decision": "replaced",
+        "candidate_error_percent": 3.0,
+        "champion_error_percent": 4.0,
+        "constant_error_percent": 40.0,
+        "candidate_busy_error_percent": 1.5,
+        "candidate_bias_percent": -0.4,
+        "improvement_percent": 25.0,
+        "improvement_noise_percent": 5.0,
+    }
+
+
+def test_metrics_of_a_failure_leave_out_what_is_not_known():
+    assert metrics(decision(candidate=None, champion=None, failed=True)) == {
+        "decision": "failed",
+        "constant_error_percent": 40.0,
+    }
+
+
+def test_the_run_ends_red_naming_what_failed_and_only_then():
+    verdict.run([])
+
+    with pytest.raises(PipelineError, match=r"2 training pipelines failed: A/x, B/y;"):
+        verdict.run(["A/x", "B/y"])

@@ -1,0 +1,114 @@
+"""Every page is well-formed, complete in itself, readable without a mouse or colour, and holds nothing unescaped."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from kepler_train.contract.features import FeatureGroup
+from kepler_train.contract.models import read_decision
+from kepler_train.report import evaluation
+from tests.unit.report.builders import Model, build, night, realistic_models, realistic_run
+from tests.unit.report.html_check import check_page
+
+HOSTILE = "</style><script>alert(1)</script><img src=x onerror=alert(2)>\"'&amp;{{ 7 * 7 }}"
+
+RUNS = {
+    "all failed": [replace(model, error=None) for model in realistic_models()],
+    "first run": [replace(model, champion_error=None) for model in realistic_models()],
+    "one group": realistic_models()[5:7],
+    "one model that failed": [Model(FeatureGroup.FULL, "linear", error=None, champion_error=None)],
+    "24 candidates": [
+        Model(group, f"pipeline-{index}", error=0.02 + 0.01 * index) for group in FeatureGroup for index in range(4)
+    ],
+}
+
+
+def names_of(run):
+    decisions = [read_decision(folder) for folder in run.decisions]
+    return Counter(f"{decision.group.value}/{decision.model_name}" for decision in decisions)
+
+
+def test_every_decision_is_on_the_leaderboard_exactly_once(realistic, report):
+    page = check_page(report(realistic))
+
+    assert Counter(entry.attributes["data-model"] for entry in page.all("article")) == names_of(realistic)
+
+
+@pytest.mark.parametrize("kind", RUNS)
+def test_unusual_runs_have_whole_pages(kind, tmp_path, report):
+    run = build(tmp_path, RUNS[kind], night(0.4))
+
+    page = check_page(report(run))
+
+    assert Counter(entry.attributes["data-model"] for entry in page.all("article")) == names_of(run)
+
+
+def test_the_page_of_every_evaluation_is_whole(realistic, tmp_path):
+    for folder in realistic.decisions:
+        evaluation.write(folder, tmp_path / "page.html")
+        page = check_page((tmp_path / "page.html").read_text())
+        decision = read_decision(folder)
+        assert page.all("h1")[0].text == f"{decision.group.value}/{decision.model_name}"
+        assert decision.reason in page.text
+
+
+def test_text_from_outside_never_becomes_markup(tmp_path, report):
+    models = [
+        Model(FeatureGroup.FULL, HOSTILE, error=None, reason=HOSTILE),
+        Model(FeatureGroup.BPF_ONLY, "linear", HOSTILE, gate=HOSTILE, notes=(HOSTILE,)),
+    ]
+    run = build(
+        tmp_path,
+        models,
+        night(0.4, nodes=(HOSTILE, "b")),
+        set_apart={HOSTILE: {HOSTILE: 3}},
+        part_set_apart={HOSTILE: 2},
+        without_signal={FeatureGroup.BPF_ONLY: (HOSTILE,)},
+        missing_metrics=(HOSTILE,),
+    )
+    evaluation.write(run.decisions[1], tmp_path / "page.html")
+
+    for html in (report(run, store=f"s3://{HOSTILE}"), (tmp_path / "page.html").read_text()):
+        page = check_page(html)
+        assert HOSTILE in page.text
+        assert "49" not in page.all("h1")[0].text
+
+
+def test_a_day_of_many_nodes_stays_a_small_page(tmp_path, report):
+    run = realistic_run(tmp_path, hours=24)
+
+    html = report(run)
+
+    check_page(html)
+    assert len(html) < 600_000
+
+
+def test_text_and_marks_have_enough_contrast_in_both_modes(realistic, report):
+    style = check_page(report(realistic)).all("style")[0].text
+    light, dark = (
+        dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", block)) for block in re.findall(r":root \{([^}]*)\}", style)
+    )
+    for mode in (light, dark):
+        for text in ("ink", "muted", "good", "warn", "bad", "candidate", "champion"):
+            for ground in ("page", "card"):
+                assert contrast(mode[text], mode[ground]) >= 4.5, (text, ground)
+        for text in ("good", "warn", "bad"):
+            assert contrast(mode[text], mode[f"{text}-tint"]) >= 4.5, text
+        for tint in ("warn-tint", "bad-tint", "plain-tint"):
+            assert contrast(mode["ink"], mode[tint]) >= 4.5, tint
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG 2 contrast ratio of two colours."""
+    low, high = sorted(luminance(colour) for colour in (one, other))
+    return (high + 0.05) / (low + 0.05)
+
+
+def luminance(colour: str) -> float:
+    channels = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

@@ -1,0 +1,253 @@
+"""What the leaderboard says about the run, the store and the data."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+import pytest
+
+from kepler_train.contract.errors import BrokenContract
+from kepler_train.contract.features import FeatureGroup
+from kepler_train.contract.models import CANDIDATE_FILE, DECISION_FILE, TRACE_FILE, read_decision
+from kepler_train.report import step
+from tests.unit.report.builders import Model, build, night, write_decision
+from tests.unit.report.html_check import check_page
+
+G = FeatureGroup
+
+
+def articles(page):
+    return {entry.attributes["data-model"]: entry for entry in page.all("article")}
+
+
+def glance(page):
+    rows = page.all("table")[0].all("tbody")[0].all("tr")
+    return {row.children[0].text: [cell.text for cell in row.children[1:]] for row in rows}
+
+
+def edit(folder, **changes):
+    decision = msgspec.structs.replace(read_decision(folder), **changes)
+    decision.write(folder / DECISION_FILE)
+    return decision
+
+
+@pytest.fixture
+def better(tmp_path):
+    """One model that is better than its champion, and one that is not."""
+    models = [
+        Model(G.COUNTER_ONLY, "linear", error=0.02, champion_error=0.06),
+        Model(G.COUNTER_ONLY, "spline", error=0.06, champion_error=0.02),
+    ]
+    return build(tmp_path / "run", models, night(1))
+
+
+def test_names_of_failed_pipelines_come_back(realistic, tmp_path):
+    failed = step.run(
+        realistic.decisions,
+        realistic.window,
+        realistic.parts,
+        str(tmp_path),
+        html=tmp_path / "a.html",
+        markdown=tmp_path / "a.md",
+    )
+
+    assert failed == ("CounterOnly/additive-network",)
+
+
+def test_headline_tells_the_counts_and_why_one_failed(realistic, report, publish):
+    for index, folder in enumerate(realistic.decisions):
+        if read_decision(folder).improved:
+            publish(folder, f"v{index}")
+
+    (headline,) = check_page(report(realistic)).all("h1")
+
+    assert headline.text.startswith("3 of 14 models replaced, 2 first published, 6 kept, 2 no better than a constant,")
+    assert "1 failed: CounterOnly/additive-network — ValueError: Input X contains NaN" in headline.text
+
+
+def test_what_this_run_published_is_what_is_served(better, report, publish):
+    version = publish(better.decisions[0], "20261122T043000Z-new")
+
+    page = check_page(report(better))
+
+    linear = articles(page)["CounterOnly/linear"]
+    assert linear.attributes["data-outcome"] == "replaced"
+    assert version in linear.text
+    assert "by this run" in linear.text
+    decision = read_decision(better.decisions[0])
+    before = read_decision(better.decisions[1]).champion.mape_percent
+    error = glance(page)["CounterOnly"][1]
+    assert [float(value) for value in re.findall(r"[\d.]+", error)] == pytest.approx(
+        [before, decision.candidate.mape_percent], abs=0.006
+    ) or error.count("→") == 0
+
+
+def test_a_better_model_that_the_store_does_not_serve_is_not_called_replaced(better, report):
+    page = check_page(report(better))
+
+    assert articles(page)["CounterOnly/linear"].attributes["data-outcome"] == "unserved"
+    assert page.all("h1")[0].text == "1 of 2 models better but not served, 1 kept"
+    assert "the store serves no model of this name" in page.text
+
+
+def test_a_version_of_another_run_is_not_this_runs(better, report, publish):
+    publish(better.decisions[0], "v9", run_id="the-other-night")
+
+    page = check_page(report(better))
+
+    assert articles(page)["CounterOnly/linear"].attributes["data-outcome"] == "unserved"
+    assert "the-other-night" in page.text
+
+
+def test_a_damaged_version_is_not_called_replaced(better, report, publish, tmp_path):
+    version = publish(better.decisions[0], "v9")
+    provenance = tmp_path / "store" / "models" / "CounterOnly" / "linear" / version / "provenance.json"
+    provenance.write_bytes(provenance.read_bytes() + b" ")
+
+    page = check_page(report(better))
+
+    assert articles(page)["CounterOnly/linear"].attributes["data-outcome"] == "unserved"
+    assert "cannot be used" in page.text
+
+
+def test_a_store_that_is_away_is_said_and_decisions_stand(better, report):
+    page = check_page(report(better, store="ftp://nowhere"))
+
+    assert "what it serves now is not known" in page.text
+    assert articles(page)["CounterOnly/linear"].attributes["data-outcome"] == "replaced"
+    assert page.all("h1")[0].text == "1 of 2 models replaced, 1 kept"
+
+
+def test_errors_of_candidate_champion_and_constant_stand_side_by_side(better, report):
+    shown = articles(check_page(report(better)))["CounterOnly/spline"].all("dl")[0].text
+
+    decision = read_decision(better.decisions[1])
+    scores = (decision.candidate, decision.champion, decision.baselines["constant"])
+    assert [float(value) for value in re.findall(r"[\d.]+", shown)] == pytest.approx(
+        [score.mape_percent for score in scores], rel=0.005
+    )
+
+
+def test_a_champion_of_a_pipeline_that_failed_stays_in_service(tmp_path, report):
+    run = build(tmp_path, [Model(G.FULL, "linear", error=None)], night(0.4))
+
+    page = check_page(report(run, store="ftp://nowhere"))
+
+    assert glance(page)["Full"][0] == "linear (not scored)"
+    assert "stays in service, not scored in this run" in articles(page)["Full/linear"].text
+
+
+def test_a_group_without_signal_is_said(realistic, report):
+    page = check_page(report(realistic))
+
+    (section,) = (element for element in page.all("section") if element.attributes.get("id") == "group-KubeletOnly")
+    assert "No model of this group is better than a constant" in section.text
+    assert "container_cpu_usage_seconds_total" in section.text
+    assert glance(page)["KubeletOnly"][0] == "none"
+
+
+def test_what_was_set_apart_stands_with_reason_number_and_share(tmp_path, report):
+    run = build(
+        tmp_path,
+        [Model(G.FULL, "linear"), Model(G.BPF_ONLY, "linear")],
+        night(1),
+        set_apart={"pkg_data": {"counter_reset": 1570}},
+        part_set_apart={"no_energy": 118},
+    )
+
+    page = check_page(report(run))
+
+    (section,) = (s for s in page.all("section") if s.attributes.get("aria-labelledby") == "set-apart")
+    rows = {row.children[0].text: [cell.text for cell in row.children[1:]] for row in section.all("tbody")[0].all("tr")}
+    packages, intervals = 10 * len(night(1).times), 5 * len(night(1).times)
+    assert rows["a counter was reset"][:2] == ["package energy samples", "1,570"]
+    assert float(rows["a counter was reset"][2].split()[0]) == pytest.approx(157000 / (packages + 1570), abs=0.06)
+    assert rows["no energy was measured"][:2] == ["node intervals", "118"]
+    assert float(rows["no energy was measured"][2].split()[0]) == pytest.approx(11800 / intervals, abs=0.006)
+
+
+def test_reasons_that_differ_by_group_name_the_groups(tmp_path, report):
+    run = build(tmp_path, [Model(G.FULL, "linear"), Model(G.BPF_ONLY, "linear")], night(0.4))
+    part = msgspec.json.decode((run.parts[1] / "part.json").read_bytes())
+    part["set_apart"] = {"missing_feature": 12}
+    (run.parts[1] / "part.json").write_bytes(msgspec.json.encode(part))
+
+    assert "node intervals, BPFOnly" in check_page(report(run)).text
+
+
+def test_missing_metrics_are_named_with_what_follows(realistic, report):
+    (item,) = (item for item in check_page(report(realistic)).all("li") if item.all("code"))
+
+    assert item.all("code")[0].text == "node_cpu_scaling_frequency_hertz"
+    assert "is missing in the window: pipelines get no CPU frequencies" in item.text
+
+
+def test_gates_idle_and_runtime_are_in_the_details(realistic, report):
+    page = check_page(report(realistic))
+
+    details = articles(page)["BPFOnly/additive-network"].all("details")[0]
+    assert "non negative predicts −3.1 W for a pod that does nothing" in details.text
+    assert [icon.attributes["aria-label"] for icon in details.all("svg") if "icon" in icon.attributes["class"]] == [
+        "passed",
+        "passed",
+        "not passed",
+    ]
+    assert "worker-c 86.2 W" in details.text
+    assert "tensorflow 2.21.0" in page.text
+
+
+def test_idle_of_many_nodes_is_cut_to_three(tmp_path, report):
+    nodes = tuple(f"node-{index:02}" for index in range(20))
+    run = build(tmp_path, [Model(G.FULL, "linear")], night(0.4, nodes=nodes))
+
+    page = check_page(report(run))
+
+    assert "of 20 nodes" in page.text
+    assert sum(node in articles(page)["Full/linear"].text for node in nodes) == 3
+
+
+def test_a_candidate_that_was_never_scored_has_a_page(tmp_path, report):
+    """It trained, but no estimator could load it: no score, no rows in its trace."""
+    run = build(tmp_path, [Model(G.FULL, "linear")], night(0.4))
+    edit(run.decisions[0], candidate=None, champion=None, improved=False, blocks=(), reason="It does not load.")
+    (run.decisions[0] / TRACE_FILE).unlink()
+    (run.decisions[0] / CANDIDATE_FILE).unlink()
+
+    page = check_page(report(run, store="ftp://nowhere"))
+
+    assert "It does not load." in articles(page)["Full/linear"].text
+
+
+def test_a_damaged_champion_is_said_at_the_top(better, report):
+    edit(better.decisions[1], champion=None, champion_damage="model.sav differs from its checksum")
+
+    assert "the champion’s files were damaged: model.sav differs" in check_page(report(better)).text
+
+
+def test_a_folder_that_holds_no_decision_is_refused(better, tmp_path):
+    with pytest.raises(BrokenContract, match=r"decision\.json"):
+        step.run(
+            [tmp_path],
+            better.window,
+            better.parts,
+            str(tmp_path / "store"),
+            html=tmp_path / "a.html",
+            markdown=tmp_path / "a.md",
+        )
+
+
+def test_markdown_has_a_row_per_model_and_nothing_that_breaks_it(tmp_path, report):
+    run = build(tmp_path / "run", [Model(G.FULL, "linear")], night(0.4))
+    broken = Model(G.BPF_ONLY, "a|b", error=None, reason="one | two\n<b>three</b> `four` [five](http://six)")
+    run.decisions.append(tmp_path / "broken")
+    write_decision(run.decisions[-1], broken, night(0.4))
+
+    report(run)
+
+    lines = (tmp_path / "report.md").read_text().splitlines()
+    rows = [line for line in lines if line.startswith("|")]
+    assert len(rows) == 4
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {7}
+    assert not any(re.search(r"(?<!\\)(<|\]|`)", line) for line in lines)
+    assert lines[0].startswith("**")
