@@ -17,6 +17,7 @@ from types import TracebackType
 
 import urllib3
 from minio import Minio
+from minio.error import MinioException
 from typing_extensions import Self
 
 from tests.conftest import missing
@@ -98,8 +99,15 @@ class MinioServer:
     @property
     def client(self) -> Minio:
         """A client of the server, to look behind the store's back."""
-        host = self.endpoint.removeprefix("http://")
-        return Minio(host, access_key=self.user, secret_key=self.password, secure=False, region="us-east-1")
+        return Minio(
+            self.endpoint.removeprefix("http://"),
+            access_key=self.user,
+            secret_key=self.password,
+            secure=False,
+            region="us-east-1",
+            # The client's own retries would obey `Retry-After: 60`, which a server that still starts answers.
+            http_client=urllib3.PoolManager(retries=False, timeout=5),
+        )
 
     def make_bucket(self, name: str) -> None:
         """Make a bucket (a name has three letters or more)."""
@@ -107,16 +115,15 @@ class MinioServer:
 
     def _wait_until_ready(self) -> None:
         until = time.monotonic() + START_SECONDS
-        pool = urllib3.PoolManager(retries=False, timeout=5)
         while time.monotonic() < until:
             if self._process is None or self._process.poll() is not None:
                 break
             try:
-                if pool.request("GET", f"{self.endpoint}/minio/health/ready").status == 200:
-                    return
-            except urllib3.exceptions.HTTPError:
-                pass
-            time.sleep(0.05)
+                self.client.list_buckets()
+            except (urllib3.exceptions.HTTPError, MinioException):
+                time.sleep(0.05)
+            else:
+                return
         log = (self._folder / "server.log").read_text(errors="replace")
         self.stop()
         raise RuntimeError(f"MinIO at {self.endpoint} did not start:\n{log}")
