@@ -90,6 +90,10 @@ class BlockScore(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Of the champion, or of the best trivial baseline where there is no champion."""
 
 
+BEATS_CONSTANT = "beats a constant"
+"""The gate that tells groups without signal: better than a constant per node by more than noise."""
+
+
 class Gate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One condition for publishing."""
 

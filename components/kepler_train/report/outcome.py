@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from enum import Enum
 
-from kepler_train.contract.models import Decision, Score
+from kepler_train.contract.models import BEATS_CONSTANT, Decision, Score
 
 
 class Outcome(str, Enum):
@@ -33,7 +33,7 @@ _MEANINGS = {
     Outcome.KEPT: "the champion stays",
     Outcome.WITHHELD: "nothing is served under this name",
     Outcome.CONSTANT: "the features tell too little about power",
-    Outcome.FAILED: "no candidate came out of training",
+    Outcome.FAILED: "no usable candidate came out of training",
 }
 
 
@@ -59,10 +59,9 @@ def outcome_of(decision: Decision) -> Outcome:
 
 
 def _beats_constant(decision: Decision) -> bool:
-    constant = constant_of(decision)
-    if decision.candidate is None or constant is None:
-        return True
-    return decision.candidate.mape_percent < constant.mape_percent * (1 - decision.noise_percent / 100)
+    """Tell whether the gate of that name was passed; of one block nothing can be told, so it counts as passed."""
+    gates = {gate.name: gate.passed for gate in decision.gates}
+    return gates.get(BEATS_CONSTANT, True) or len(decision.blocks) < 2
 
 
 def headline(results: Sequence[tuple[Decision, Outcome]]) -> tuple[str, str]:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from kepler_train.contract.features import FeatureGroup
 from kepler_train.contract.held_out import HELD_OUT, block_starts, split
 from kepler_train.contract.models import (
+    BEATS_CONSTANT,
     CANDIDATE_FILE,
     DECISION_FILE,
     TRACE_FILE,
@@ -212,14 +213,15 @@ def _judged(folder: Path, model: Model, night: Night, seed: int) -> Decision:
     gain = 100 * (1 - scores[0].mape_percent / scores[1].mape_percent)
     differences = [block.reference_mape_percent - block.candidate_mape_percent for block in blocks]
     noise = 196 * float(np.std(differences)) / len(blocks) ** 0.5 / scores[1].mape_percent
-    improved = gain > noise and not model.gate
+    beats_constant = scores[0].mape_percent < scores[2].mape_percent * (1 - noise / 100)
+    improved = gain > noise and beats_constant and not model.gate
     return Decision(
         run_id=night.window.run_id,
         group=model.group,
         model_name=model.name,
         model_class=model.model_class,
         improved=improved,
-        reason=_reason(model, improved, gain, noise, scores[0].mape_percent >= 0.98 * scores[2].mape_percent),
+        reason=_reason(model, scores, noise, beats_constant=beats_constant),
         candidate=scores[0],
         champion=None if champion is None else scores[1],
         champion_version="" if champion is None else "20261115T020000Z-51b0de",
@@ -227,9 +229,10 @@ def _judged(folder: Path, model: Model, night: Night, seed: int) -> Decision:
         improvement_percent=gain,
         noise_percent=noise,
         gates=(
-            Gate(name="loads_as_estimator", passed=True, detail="scikit-learn 1.9.0, m = 1 and m = 1,000"),
-            Gate(name="idle_within_bounds", passed=True, detail="between 0 and each node's least power"),
-            Gate(name="non_negative", passed=not model.gate, detail=model.gate or "least output 0.0 mJ"),
+            Gate(name="loads", passed=True, detail="from its files, as an estimator loads them"),
+            Gate(name="idle", passed=True, detail="between zero and what each node draws"),
+            Gate(name="pods at rest", passed=not model.gate, detail=model.gate or "a pod that does nothing gets 0 mJ"),
+            Gate(name=BEATS_CONSTANT, passed=beats_constant, detail=f"error {gain:.1f} % (±{noise:.1f}) smaller"),
         ),
         blocks=blocks,
         held_out={"pod_rows": 31 * len(night.times), "node_intervals": len(night.times), "blocks": len(blocks)},
@@ -288,17 +291,19 @@ def _blocks(night: Night, candidate: np.ndarray, reference: np.ndarray) -> tuple
     return tuple(scores)
 
 
-def _reason(model: Model, improved: bool, gain: float, noise: float, like_constant: bool) -> str:
-    reference = "a constant" if model.champion_error is None else "the champion"
+def _reason(model: Model, scores: list[Score], noise: float, *, beats_constant: bool) -> str:
+    candidate, reference, constant = (score.mape_percent for score in scores)
+    points = noise / 100 * reference
+    named = "a constant" if model.champion_error is None else "the champion"
+    errors = f"{candidate:.1f} % against {reference:.1f} % for {named}"
     if model.gate:
-        return f"Not published: {model.gate}."
-    if improved:
-        return f"Better than {reference} by {gain:.1f} %, which is more than the noise of {noise:.1f} %."
-    if like_constant:
-        return "Within noise of a constant: these features say too little about the node's power."
-    if gain > 0:
-        return f"Better than {reference} by {gain:.1f} % only, which is within the noise of {noise:.1f} %."
-    return f"Worse than {reference} by {-gain:.1f} %."
+        return f"{errors}, but {model.gate}"
+    if not beats_constant:
+        errors = f"{candidate:.1f} % against {constant:.1f} % for a constant"
+        return f"not better than a constant within noise: {errors}; this group carries almost no signal here"
+    gain = reference - candidate
+    outcome = "better by" if gain > points else "worse by" if -gain > points else "no difference beyond"
+    return f"{errors}, {outcome} {'more than ' if abs(gain) > points else ''}noise (±{points:.2g})"
 
 
 def realistic_models() -> list[Model]:
@@ -323,7 +328,7 @@ def realistic_models() -> list[Model]:
             "keras",
             error=0.12,
             champion_error=0.125,
-            gate="predicts −3.1 W for a pod that does nothing",
+            gate="a pod that does nothing gets 310 mJ, all such pods of worker-a 6.1 % of its energy",
         ),
         Model(g.KUBELET_ONLY, "concave-basis", error=0.42, champion_error=None),
         Model(g.KUBELET_ONLY, "additive-network", "keras", error=0.45, champion_error=None),

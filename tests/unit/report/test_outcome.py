@@ -6,7 +6,7 @@ import pytest
 
 from kepler_train.contract.errors import PipelineError
 from kepler_train.contract.features import FeatureGroup
-from kepler_train.contract.models import Decision, Score
+from kepler_train.contract.models import BEATS_CONSTANT, BlockScore, Decision, Gate, Score
 from kepler_train.report import verdict
 from kepler_train.report.evaluation import metrics
 from kepler_train.report.outcome import Outcome, headline, outcome_of
@@ -18,7 +18,7 @@ def score(error: float) -> Score:
     )
 
 
-def decision(name="linear", candidate=3.0, champion=4.0, constant=40.0, **other) -> Decision:
+def decision(name="linear", candidate=3.0, champion=4.0, beats_constant=True, blocks=2, **other) -> Decision:
     return Decision(
         run_id="r",
         group=FeatureGroup.BPF_ONLY,
@@ -29,8 +29,10 @@ def decision(name="linear", candidate=3.0, champion=4.0, constant=40.0, **other)
         candidate=None if candidate is None else score(candidate),
         champion=None if champion is None else score(champion),
         champion_version="" if champion is None else "v1",
-        baselines={"zero": score(100.0), "constant": score(constant)},
+        baselines={"zero": score(100.0), "constant": score(40.0)},
         noise_percent=5.0,
+        gates=(Gate(name="idle", passed=False, detail=""), Gate(name=BEATS_CONSTANT, passed=beats_constant, detail="")),
+        blocks=(BlockScore(0, 20, 1.0, 3.0, 4.0),) * blocks,
         **other,
     )
 
@@ -43,9 +45,9 @@ def decision(name="linear", candidate=3.0, champion=4.0, constant=40.0, **other)
         (decision(), Outcome.KEPT),
         (decision(champion=None), Outcome.WITHHELD),
         (decision(candidate=None, champion=None, failed=True), Outcome.FAILED),
-        (decision(candidate=41.0), Outcome.CONSTANT),
-        (decision(candidate=38.5), Outcome.CONSTANT),
-        (decision(candidate=37.5), Outcome.KEPT),
+        (decision(beats_constant=False), Outcome.CONSTANT),
+        (decision(beats_constant=False, champion=None), Outcome.CONSTANT),
+        (decision(beats_constant=False, blocks=1), Outcome.KEPT),
         (decision(candidate=None), Outcome.KEPT),
     ],
 )
