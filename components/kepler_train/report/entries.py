@@ -189,7 +189,7 @@ class Entry:
         if one_in > 1.5:
             sentences.append(f"One in {one_in:.0f} held-out intervals is drawn.")
         if line.rows_per_point > 1.5:
-            sentences.append(f"Each point is the mean of about {line.rows_per_point:.0f} of them.")
+            sentences.append(f"Each point is the mean of about {line.rows_per_point:.0f} intervals.")
         return " ".join(sentences)
 
     def residual_plot(self) -> Markup:
