@@ -1,0 +1,126 @@
+"""Conditions on a candidate besides being better: an estimator can use it, and it does not contradict physics."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from kepler_train.contract.errors import NotLoadable
+from kepler_train.contract.features import ARCHITECTURE
+from kepler_train.contract.models import Candidate, Gate
+from kepler_train.contract.parts import Part, interval_batches, read_part
+from kepler_train.estimators.d351cbf import Model, Request, load
+from kepler_train.evaluate.comparison import Comparison
+from kepler_train.evaluate.predictions import predict, request_of
+
+TRAINED = "trained"
+LOADS = "loads"
+ANSWERS = "answers"
+AT_REST = "pods at rest"
+IDLE = "idle"
+BEATS_CONSTANT = "beats a constant"
+
+MOST_PODS = 1000
+REST_SHARE = 0.05
+"""Pods that do nothing may make up this share of what their node draws, not more."""
+IDLE_MARGIN = 1.05
+"""Idle may lie above a node's mean energy by the error of a mean."""
+
+
+def try_candidate(
+    candidate: Candidate, model_folder: Path, part_folder: Path, predictions: Path
+) -> tuple[bool, tuple[Gate, ...]]:
+    """Ask the candidate as an estimator would, and write what it predicts for the held-out part to `predictions`.
+
+    Returns whether it could be asked at all, and the gates that it passed or not; after one that keeps it from being
+    asked there are no others.
+    """
+    gates = [Gate(TRAINED, candidate.status == "trained", candidate.reason or "the fit came to its end")]
+    if not gates[0].passed:
+        return False, tuple(gates)
+    try:
+        model = load(model_folder, served_as=candidate.model_name)
+        gates.append(Gate(LOADS, passed=True, detail="from its files, as an estimator loads them"))
+        part = read_part(part_folder)
+        gates.append(_answers(model, part_folder, part))
+        physics = (_at_rest(model, part), _idle(candidate, part))
+        predict(model_folder, candidate.model_name, candidate.idle_millijoules, part_folder, predictions)
+    except NotLoadable as cause:
+        failed = LOADS if len(gates) == 1 else ANSWERS
+        passed = [gate for gate in gates if gate.name != failed]
+        return False, (*passed, Gate(failed, passed=False, detail=str(cause)))
+    return True, (*gates, *physics)
+
+
+def beats_constant(comparison: Comparison) -> Gate:
+    """The gate for being better than a constant by more than noise."""
+    gain, noise = comparison.improvement_percent, comparison.noise_percent
+    return Gate(BEATS_CONSTANT, comparison.improved, f"error {gain:.1f} % (±{noise:.1f}) smaller than a constant's")
+
+
+def _answers(model: Model, part_folder: Path, part: Part) -> Gate:
+    """Ask with a thousand pods, and with some of them alone: each must get the same power whoever else asks.
+
+    Without that, held-out rows could not be scored many at a time, nor would the sum over pods mean anything.
+    """
+    request = _pods(model, part_folder, part)
+    together = np.array(model.powers(request))
+    rows = np.linspace(0, len(request) - 1, 8).astype(int)
+    alone = np.array([model.powers(request[row : row + 1])[0] for row in rows])
+    if not np.allclose(together[rows], alone, rtol=1e-4, atol=1.0):
+        raise NotLoadable(
+            f"{model.metadata.model_name} gives a pod another power alone than among others; "
+            "an estimator asks with any number of pods, so predict row by row"
+        )
+    return Gate(ANSWERS, passed=True, detail="one pod or a thousand: a finite power for each, the same alone")
+
+
+def _pods(model: Model, part_folder: Path, part: Part) -> Request:
+    """A request of MOST_PODS held-out pods, repeated where there are fewer; of resting ones where there are none."""
+    found: list[Request] = []
+    for batch in interval_batches(part_folder):
+        found.append(request_of(batch, model)[:MOST_PODS])
+        if sum(map(len, found)) >= MOST_PODS:
+            break
+    rows = np.concatenate(found)
+    if not len(rows):
+        rows = np.concatenate([_resting(model, node.cpu_architecture) for node in part.nodes.values()])
+    return rows[np.arange(MOST_PODS) % len(rows)]
+
+
+def _resting(model: Model, architecture: str) -> Request:
+    """A request of one pod that does nothing."""
+    features = model.metadata.features
+    row = [architecture if feature == ARCHITECTURE else 0.0 for feature in features]
+    return np.array([row], dtype=object if ARCHITECTURE in features else np.float64)
+
+
+def _at_rest(model: Model, part: Part) -> Gate:
+    """What a node's pods would get if none of them did anything is idle energy, and belongs to the node."""
+    architectures = {node.cpu_architecture for node in part.nodes.values()}
+    answers = {architecture: model.powers(_resting(model, architecture))[0] for architecture in architectures}
+    shares = {
+        name: answers[node.cpu_architecture] * node.pod_rows / node.node_intervals / node.mean_millijoules
+        for name, node in part.nodes.items()
+    }
+    node = max(shares, key=lambda name: shares[name])
+    fact = f"a pod that does nothing gets {answers[part.nodes[node].cpu_architecture]:.0f} mJ, all such pods of {node} "
+    fact += f"{100 * shares[node]:.1f} % of its energy"
+    if shares[node] > REST_SHARE:
+        return Gate(AT_REST, passed=False, detail=f"{fact}; what a node draws at rest is its idle, not its pods'")
+    return Gate(AT_REST, passed=True, detail=fact)
+
+
+def _idle(candidate: Candidate, part: Part) -> Gate:
+    """Idle lies between nothing and what the node draws."""
+    for name, node in part.nodes.items():
+        idle = candidate.idle_of(name)
+        if not math.isfinite(idle) or idle < 0:
+            return Gate(IDLE, passed=False, detail=f"the idle energy of {name} is {idle:.0f} mJ; it cannot be negative")
+        if name in candidate.idle_millijoules and idle > IDLE_MARGIN * node.mean_millijoules:
+            mean = node.mean_millijoules
+            fact = f"the idle energy of {name} is {idle:.0f} mJ, more than the {mean:.0f} mJ it draws on average"
+            return Gate(IDLE, passed=False, detail=fact)
+    return Gate(IDLE, passed=True, detail="between zero and what each node draws")
