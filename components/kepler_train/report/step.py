@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kepler_train.contract.documents import write_atomically
 from kepler_train.contract.parts import read_part
+from kepler_train.contract.tables import METRIC_OF_TABLE
 from kepler_train.contract.window import SUMMARY_FILE, WindowSummary
 from kepler_train.report.entries import Entry, read_entry
 from kepler_train.report.leaderboard import boards_of, notes_of, set_apart
@@ -46,6 +47,7 @@ def run(
         axis=error_axis(ends),
         store_problem=store_problem,
         window=summary,
+        rows={table: summary.rows.get(table, 0) for table in METRIC_OF_TABLE},
         set_apart=set_apart(summary, held_out),
         notes=notes_of(held_out),
         runtimes=_runtimes(entries),
