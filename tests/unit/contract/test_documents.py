@@ -62,3 +62,12 @@ def test_the_index_tells_what_is_served():
 def test_a_document_of_a_newer_schema_is_refused_as_such():
     with pytest.raises(BrokenContract, match="schema version 2, newer than 1; use the kepler-train that wrote it"):
         Index.decode(b'{"schema_version": 2, "models": {}, "later": []}', origin="index.json")
+
+
+def test_a_written_file_can_be_read_by_others_as_the_umask_says(tmp_path):
+    before = os.umask(0o022)
+    try:
+        write_atomically(tmp_path / "page.html", b"x")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "page.html").stat().st_mode & 0o777 == 0o644
