@@ -102,5 +102,5 @@ TRACE_SCHEMA = pa.schema(
 )
 """What evaluation leaves for plots: some held-out node intervals, evenly chosen, by node and time.
 
-`champion_millijoules` is null where there was no champion to score. A candidate that could not be scored leaves no rows.
+`champion_millijoules` is null where there was no champion to score; a candidate without scores leaves no rows.
 """
