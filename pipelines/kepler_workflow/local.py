@@ -185,7 +185,10 @@ class _LocalRun:
             "TMPDIR": str(self.folder / "tmp"),  # kfp leaves a folder there for every task
         }
         with self._thread.log.open("ab") as log:
-            return subprocess.call(full_command, stdout=log, stderr=subprocess.STDOUT, env=environment)  # noqa: S603 (kfp's command)
+            code = subprocess.call(full_command, stdout=log, stderr=subprocess.STDOUT, env=environment)  # noqa: S603
+            if code not in {0, 1}:  # 1 is an exception; others: killed, not found, not executable
+                log.write(f"\nthe process ended with exit code {code}\n".encode())
+        return code
 
     def _say(self, line: str) -> None:
         print(line.rstrip(), file=self._progress, flush=True)
@@ -207,16 +210,16 @@ def _error_in(log: Path) -> str:
 
 @contextlib.contextmanager
 def _root_logger_in(file: Path) -> Iterator[None]:
-    root, handler = logging.getLogger(), logging.FileHandler(file)
-    level = root.level
-    root.addHandler(handler)
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers
     root.setLevel(logging.INFO)
+    root.handlers = [logging.FileHandler(file)]
     try:
         yield
     finally:
-        root.removeHandler(handler)
+        root.handlers[0].close()
         root.setLevel(level)
-        handler.close()
+        root.handlers = handlers
 
 
 @contextlib.contextmanager

@@ -1,0 +1,114 @@
+"""`models`: what a store serves, where it is from, whether it is whole, and the way back. `sync` takes it to nodes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from kepler_train.cli.results import add_json_option, write_json
+from kepler_train.contract.errors import WrongUsage
+from kepler_train.contract.features import FeatureGroup, group_named
+
+if TYPE_CHECKING:
+    from kepler_train.publish.models import ServedModel
+
+
+def add_commands(commands: Any) -> None:
+    """Add `models` with its own commands, and `sync`."""
+    models = commands.add_parser("models", help="what the store serves: list, show, verify, rollback")
+    actions = models.add_subparsers(required=True, metavar="ACTION")
+    for name, action, help_text in (
+        ("list", list_models, "list the served models"),
+        ("show", show_model, "tell where a version comes from"),
+        ("verify", verify_models, "check every served file against its checksum"),
+        ("rollback", roll_back, "serve the version before, or the one that is named"),
+    ):
+        command = actions.add_parser(name, help=help_text)
+        command.set_defaults(command=action)
+        _add_store_option(command)
+        if action in (show_model, roll_back):
+            command.add_argument("model", metavar="GROUP/NAME", help="such as CounterOnly/linear")
+            command.add_argument("--version", default="", help="the version meant")
+        add_json_option(command)
+
+    sync = commands.add_parser("sync", help="bring the served models to the folder that an estimator reads")
+    _add_store_option(sync)
+    sync.add_argument("--into", type=Path, required=True, metavar="FOLDER", help="the estimator's models folder")
+    sync.set_defaults(command=sync_folder)
+
+
+def list_models(arguments: argparse.Namespace) -> int:
+    """Print the served models, a line each."""
+    from kepler_train.publish import models
+    from kepler_train.store import open_store
+
+    return _print_models(models.list_served(open_store(arguments.store)), arguments.json)
+
+
+def verify_models(arguments: argparse.Namespace) -> int:
+    """Check the served models and print what is damaged; exit code 1 if anything is."""
+    from kepler_train.publish import models
+    from kepler_train.store import open_store
+
+    return _print_models(models.verify(open_store(arguments.store)), arguments.json)
+
+
+def show_model(arguments: argparse.Namespace) -> int:
+    """Print a version's provenance."""
+    from kepler_train.publish import models
+    from kepler_train.store import open_store
+
+    provenance = models.show(open_store(arguments.store), *_model_named(arguments.model), arguments.version)
+    write_json(arguments.json, provenance.as_dict())
+    print(provenance.encode().decode())
+    return 0
+
+
+def roll_back(arguments: argparse.Namespace) -> int:
+    """Serve an earlier version again."""
+    from kepler_train.publish import models
+    from kepler_train.store import open_store
+
+    served = models.rollback(open_store(arguments.store), *_model_named(arguments.model), arguments.version)
+    write_json(arguments.json, msgspec.to_builtins(served))
+    print(f"{arguments.model} now serves {served.version}, published {served.published:%Y-%m-%d %H:%M} UTC")
+    return 0
+
+
+def sync_folder(arguments: argparse.Namespace) -> int:
+    """Bring the served models, verified, to an estimator's folder."""
+    from kepler_train.publish.dialects import D351CBF
+    from kepler_train.publish.sync import sync
+    from kepler_train.store import open_store
+
+    index = sync(open_store(arguments.store), D351CBF, arguments.into)
+    print(f"{arguments.into} holds {sum(map(len, index.models.values()))} models")
+    return 0
+
+
+def _add_store_option(command: Any) -> None:
+    command.add_argument(
+        "--store", default="models", help="folder or s3://bucket/prefix of the models (default: models)"
+    )
+
+
+def _model_named(name: str) -> tuple[FeatureGroup, str]:
+    group, slash, model_name = name.partition("/")
+    if not slash or not model_name:
+        raise WrongUsage(f"{name!r} names no model; write GROUP/NAME, such as CounterOnly/linear")
+    return group_named(group), model_name
+
+
+def _print_models(served: tuple[ServedModel, ...], json: Path | None) -> int:
+    write_json(json, {"models": msgspec.to_builtins(served)})
+    for model in served:
+        name = f"{model.group.value}/{model.model_name}"
+        error = f"{model.score.mape_percent:5.1f} %" if model.score else "      ?"
+        print(f"{name:<40} {error}  {model.published:%Y-%m-%d %H:%M}  {model.version}")
+    damaged = [model.damage for model in served if model.damage]
+    print("\n".join(damaged), file=sys.stderr, end="\n" if damaged else "")
+    return 1 if damaged else 0

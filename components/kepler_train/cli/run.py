@@ -1,0 +1,132 @@
+"""`run` the workflow on this machine, or `compile` it for Kubeflow."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime, timezone
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kepler_train.cli.results import add_json_option, write_json
+from kepler_train.cli.simulate import recent
+from kepler_train.contract.errors import WrongUsage
+from kepler_train.contract.features import FeatureGroup, group_named
+
+if TYPE_CHECKING:
+    from kepler_workflow.local import Outcome
+
+
+def add_commands(commands: Any) -> None:
+    """Add `run` and `compile`."""
+    groups = {"nargs": "+", "type": group_named, "metavar": "GROUP", "help": "feature groups to train (default: all)"}
+    run = commands.add_parser("run", help="train, judge and publish on this machine")
+    run.add_argument(
+        "--source",
+        nargs="+",
+        required=True,
+        metavar="WORD",
+        help="`simulate`, `recording FILE...` or `prometheus URL` (credentials come by environment)",
+    )
+    run.add_argument("--selector", default="", help='label matchers of the exporter, such as job="kepler-exporter"')
+    for option, help_text in (
+        ("--last", "a length of time that ends now, such as 24h"),
+        ("--start", "start of a window, such as 2026-11-23T02:00:00Z"),
+        ("--end", "its end"),
+    ):
+        run.add_argument(option, action="append", default=[], help=f"{help_text} (may be repeated)")
+    run.add_argument("--store", default="models", help="folder or s3://bucket/prefix of the models (default: models)")
+    run.add_argument("--groups", **groups)
+    run.add_argument("--runs", type=Path, default=Path("runs"), help="where the run's folder is made (default: runs)")
+    add_json_option(run)
+    run.set_defaults(command=run_here)
+
+    compiled = commands.add_parser("compile", help="write the workflow as KFP IR YAML")
+    compiled.add_argument("--output", type=Path, default=Path("kepler-train.yaml"), help="(default: kepler-train.yaml)")
+    compiled.add_argument("--groups", **groups)
+    compiled.set_defaults(command=compile_to_file)
+
+
+def run_here(arguments: argparse.Namespace) -> int:
+    """Run the workflow in processes; prints what became of every pipeline, and where the report is."""
+    _require_kfp()
+    from kepler_train.extract import resolve
+    from kepler_train.store import open_store
+    from kepler_workflow.local import run_locally
+
+    catalogue = _catalogue(arguments.groups)
+    open_store(arguments.store).read_index()  # a store that is away is told before the work, not after
+    now = datetime.now(timezone.utc)
+    folder = arguments.runs.absolute() / f"{now:%Y%m%dT%H%M%SZ}"
+    window = {
+        "selector": arguments.selector,
+        "start": arguments.start,
+        "end": arguments.end,
+        "last": arguments.last,
+        **_source(arguments.source, folder),
+    }
+    resolve.run(**window, now=now)  # as is a window that cannot be meant
+    outcome = run_locally(catalogue, {"store": arguments.store, **window}, folder, sys.stderr)
+    write_json(arguments.json, _as_json(outcome))
+    _tell(outcome)
+    return 0 if outcome.succeeded else 1
+
+
+def compile_to_file(arguments: argparse.Namespace) -> int:
+    """Compile the workflow for Kubeflow."""
+    _require_kfp()
+    from kepler_workflow.workflow import compile_workflow
+
+    compile_workflow(arguments.output, _catalogue(arguments.groups))
+    print(arguments.output)
+    return 0
+
+
+def _require_kfp() -> None:
+    if find_spec("kfp") is None:
+        raise WrongUsage("this command needs kfp, which is not installed; install kepler-train[workflow]")
+
+
+def _catalogue(groups: Sequence[FeatureGroup] | None) -> dict[FeatureGroup, tuple[str, ...]]:
+    from kepler_train.train import registry
+
+    names = registry.model_names()
+    return {group: names[group] for group in groups or FeatureGroup}
+
+
+def _source(words: Sequence[str], folder: Path) -> dict[str, Any]:
+    """The workflow's parameters for a source; a simulated one is recorded first, into the run's folder."""
+    from kepler_train.simulate import step
+
+    match words:
+        case ["prometheus", url]:
+            return {"prometheus_url": url}
+        case ["recording", _, *_]:
+            return {"recordings": [str(Path(file).absolute()) for file in words[1:]]}
+        case ["simulate"]:
+            return {"recordings": [str(file) for file in step.run(recent(), folder / "recordings")]}
+    raise WrongUsage(f"--source is `simulate`, `recording FILE...` or `prometheus URL`, not {' '.join(words)!r}")
+
+
+def _tell(outcome: Outcome) -> None:
+    """Print what became of each pipeline and where to read more; what failed comes last, on stderr."""
+    for decision in outcome.decisions:
+        print(f"{decision.group.value} / {decision.model_name}: {decision.reason}")
+    if outcome.report:
+        print(f"report: {outcome.report}")
+    for failure in outcome.failures:
+        print(f"{failure.task} failed; its log: {failure.log}\n{failure.message}", file=sys.stderr)
+
+
+def _as_json(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "succeeded": outcome.succeeded,
+        "seconds": round(outcome.seconds, 1),
+        "folder": outcome.folder,
+        "report": outcome.report,
+        "failures": [asdict(failure) for failure in outcome.failures],
+        "decisions": outcome.decisions,
+    }

@@ -1,0 +1,107 @@
+"""The command line as a person or a script meets it: what it prints, where, and with which exit code."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from kepler_train.cli import main
+
+END_BEFORE_START = ["--start", "2026-11-23T02:00:00Z", "--end", "2026-11-23T01:00:00Z"]
+
+
+@pytest.fixture
+def kepler_train(tmp_path, monkeypatch, capsys):
+    """Run a command in an empty folder; returns exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words):
+        try:
+            code = main(words)
+        except SystemExit as end:
+            code = end.code
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_help_names_the_commands(kepler_train):
+    code, out, _ = kepler_train("--help")
+    assert code == 0
+    assert all(command in out for command in ("run", "compile", "models", "sync", "check-pipeline", "simulate"))
+
+
+def test_help_waits_for_nothing_heavy():
+    heavy = {"numpy", "pyarrow", "pandas", "sklearn", "tensorflow", "kfp", "minio", "requests"}
+    loaded = subprocess.run(
+        [sys.executable, "-c", "import sys, kepler_train.cli; print(*sys.modules)"], capture_output=True, text=True
+    ).stdout.split()
+    assert "kepler_train.cli.run" in loaded
+    assert not heavy & set(loaded)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["run"], "--source"),
+        (["run", "--source", "nonsense"], "`simulate`, `recording FILE...` or `prometheus URL`, not 'nonsense'"),
+        (["run", "--source", "recording"], "not 'recording'"),
+        (["run", "--source", "prometheus"], "not 'prometheus'"),
+        (["run", "--source", "prometheus", "http://localhost:1"], "no time is given; say --last 24h"),
+        (["run", "--source", "prometheus", "http://localhost:1", *END_BEFORE_START], "not after its start"),
+        (["run", "--source", "prometheus", "http://me:secret@localhost:1", "--last", "1h"], "carries credentials"),
+        (
+            ["run", "--source", "simulate", "--groups", "Counters"],
+            "no feature group is called 'Counters'; there are Full",
+        ),
+        (["run", "--source", "recording", "x", "--store", "s3://"], "s3://bucket/prefix"),
+        (["models"], "ACTION"),
+        (["models", "show", "linear"], "write GROUP/NAME"),
+        (["simulate"], "--out --serve"),
+        (["simulate", "--out", "x", "--scenario", "x"], "no scenario is called 'x'; there are independent, mixes"),
+        (["simulate", "--out", "x", "--nodes", "0"], "nodes is 0"),
+        (["unheard-of"], "unheard-of"),
+    ],
+)
+def test_a_wrong_command_line_ends_with_2_and_leaves_nothing(kepler_train, tmp_path, words, told):
+    code, out, err = kepler_train(*words)
+    assert (code, out) == (2, "")
+    assert told in err
+    assert "Traceback" not in err
+    assert "secret" not in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_store_that_cannot_be_read_is_told_before_any_work(kepler_train, tmp_path):
+    (tmp_path / "models").write_text("a file")
+    code, _, err = kepler_train("run", "--source", "simulate")
+    assert code == 1
+    assert err.startswith("kepler-train: ")
+    assert "Traceback" not in err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_empty_store_serves_nothing(kepler_train, tmp_path):
+    assert kepler_train("models", "list", "--json", "served.json") == (0, "", "")
+    assert json.loads((tmp_path / "served.json").read_text()) == {"models": []}
+    code, _, err = kepler_train("models", "show", "Full/linear")
+    assert code == 1
+    assert "serves no model Full/linear" in err
+
+
+def test_a_simulated_window_ends_now(kepler_train, tmp_path):
+    code, out, _ = kepler_train("simulate", "--out", "recordings", "--nodes", "2", "--duration-seconds", "60")
+    assert code == 0
+    assert len(out.splitlines()) == 2
+    assert all((tmp_path / line).is_file() for line in out.splitlines())
+
+
+def test_compile_writes_the_workflow_of_the_chosen_groups(kepler_train, tmp_path):
+    code, out, _ = kepler_train("compile", "--output", "out/workflow.yaml", "--groups", "BPFOnly", "CounterOnly")
+    assert (code, out) == (0, "out/workflow.yaml\n")
+    compiled = (tmp_path / "out/workflow.yaml").read_text()
+    assert "name: 'BPFOnly: assemble'" in compiled
+    assert "Full" not in compiled
