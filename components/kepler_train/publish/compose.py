@@ -8,12 +8,10 @@ import shutil
 from datetime import datetime, timezone
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
-from kepler_train.contract.errors import BrokenContract, WrongUsage
+from kepler_train.contract.errors import BrokenContract, NotLoadable, WrongUsage
 from kepler_train.contract.models import (
     METADATA_FILE,
-    MODEL_CLASSES,
     PROVENANCE_FILE,
     SCALER_FILE,
     Candidate,
@@ -21,9 +19,7 @@ from kepler_train.contract.models import (
     Provenance,
     Score,
 )
-
-_ESTIMATOR_KEYS = {"model_class", "model_name", "model_file", "features", "fe_files"}
-"""Keys of the estimator's metadata that describe the model; the scores are added here."""
+from kepler_train.estimators.d351cbf import Metadata, read_metadata
 
 
 def compose(model: Path, candidate: Candidate, decision: Decision, into: Path) -> Provenance:
@@ -36,13 +32,14 @@ def compose(model: Path, candidate: Candidate, decision: Decision, into: Path) -
     belong together or are no model of an estimator.
     """
     score = _approved_score(candidate, decision)
-    metadata = _read_metadata(model, candidate)
+    files = _model_files(model, _require_estimator_metadata(model, candidate))
+    metadata = {**json.loads((model / METADATA_FILE).read_bytes()), **_scores(score)}
     into.mkdir(parents=True)
-    for file in _model_files(model, metadata):
+    for file in files:
         shutil.copyfile(file, into / file.name)
-    (into / METADATA_FILE).write_text(json.dumps({**metadata, **_scores(score)}, indent=1, allow_nan=False))
-    files = {file.name: sha256(file.read_bytes()).hexdigest() for file in sorted(into.iterdir())}
-    content = json.dumps([files, decision.champion_version], sort_keys=True).encode()
+    (into / METADATA_FILE).write_text(json.dumps(metadata, indent=1))
+    checksums = {file.name: sha256(file.read_bytes()).hexdigest() for file in sorted(into.iterdir())}
+    content = json.dumps([checksums, decision.champion_version], sort_keys=True).encode()
     return Provenance(
         group=candidate.group,
         model_name=candidate.model_name,
@@ -51,7 +48,7 @@ def compose(model: Path, candidate: Candidate, decision: Decision, into: Path) -
         published=datetime.now(timezone.utc),
         candidate=candidate,
         decision=decision,
-        files=files,
+        files=checksums,
     )
 
 
@@ -69,33 +66,21 @@ def _approved_score(candidate: Candidate, decision: Decision) -> Score:
     return decision.candidate
 
 
-def _read_metadata(model: Path, candidate: Candidate) -> dict[str, Any]:
-    file = model / METADATA_FILE
+def _require_estimator_metadata(model: Path, candidate: Candidate) -> Metadata:
     try:
-        metadata = json.loads(file.read_bytes())
-    except (OSError, ValueError) as cause:
-        raise BrokenContract(f"cannot read {file}: {cause}; train again") from cause
-    if not isinstance(metadata, dict) or not metadata.keys() <= _ESTIMATOR_KEYS:
-        raise BrokenContract(f"{file} holds more than {sorted(_ESTIMATOR_KEYS)}: an estimator drops such a model")
-    expected = {
-        "model_class": candidate.model_class,
-        "model_name": candidate.model_name,
-        "model_file": MODEL_CLASSES.get(candidate.model_class),
-        "features": list(candidate.features),
-    }
-    for key, value in expected.items():
-        if metadata.get(key) != value:
-            raise BrokenContract(f"{file} says {key} = {metadata.get(key)!r}, the candidate {value!r}; train again")
+        metadata = read_metadata(model, served_as=candidate.model_name)
+    except NotLoadable as cause:
+        raise BrokenContract(f"{cause}; train again") from cause
+    if (metadata.model_class, metadata.features) != (candidate.model_class, candidate.features):
+        raise BrokenContract(f"{model / METADATA_FILE} and the candidate tell of different models; train again")
     return metadata
 
 
-def _model_files(model: Path, metadata: dict[str, Any]) -> list[Path]:
-    named = [metadata["model_file"], SCALER_FILE, *metadata.get("fe_files", [])]
-    missing = [name for name in named if not (model / str(name)).is_file()]
+def _model_files(model: Path, metadata: Metadata) -> list[Path]:
+    named = (metadata.model_file, SCALER_FILE, *metadata.fe_files)
+    missing = [name for name in named if not (model / name).is_file()]
     if missing:
-        raise BrokenContract(
-            f"{model} lacks {', '.join(map(str, missing))}, which its {METADATA_FILE} names; train again"
-        )
+        raise BrokenContract(f"{model} lacks {', '.join(missing)}, which its {METADATA_FILE} names; train again")
     files = [file for file in sorted(model.iterdir()) if file.name != METADATA_FILE]
     odd = [file.name for file in files if file.is_symlink() or not file.is_file() or file.name == PROVENANCE_FILE]
     if odd:

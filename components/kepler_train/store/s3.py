@@ -18,11 +18,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
+from xml.etree.ElementTree import ParseError
 
 import certifi
 import urllib3
 from minio import Minio
-from minio.error import MinioException, S3Error
+from minio.error import InvalidResponseError, MinioException, S3Error
 
 from kepler_train.contract.errors import IndexConflict, StoreError, WrongUsage
 from kepler_train.store.objects import StoredObject
@@ -66,6 +67,8 @@ class Bucket:
                     return None
                 raise
             try:
+                if "ETag" not in response.headers:
+                    raise InvalidResponseError(response.status, response.headers.get("Content-Type"), None)
                 return StoredObject(response.read(), response.headers["ETag"])
             finally:
                 response.close()
@@ -108,7 +111,10 @@ class Bucket:
 
         def names() -> tuple[str, ...]:
             found = self._client.list_objects(self._bucket, prefix=self._prefix + folder, recursive=True)
-            keys = [entry.object_name or "" for entry in found if not entry.is_dir]
+            try:
+                keys = [entry.object_name or "" for entry in found if not entry.is_dir]
+            except (ParseError, ValueError) as cause:
+                raise InvalidResponseError(200, None, None) from cause
             return tuple(sorted(key.removeprefix(self._prefix) for key in keys))
 
         return self._retried(names)

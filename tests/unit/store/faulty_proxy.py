@@ -1,0 +1,132 @@
+"""A proxy before a real S3 server that goes wrong on demand; what it lets through, the real server answers."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import TracebackType
+from urllib.parse import urlsplit
+
+from typing_extensions import Self
+
+Fault = Callable[["_Handler"], None]
+
+
+def unavailable(handler: _Handler) -> None:
+    """The server is overloaded: 503, nothing done."""
+    handler.send_response(503)
+    handler.send_header("Content-Length", "0")
+    handler.end_headers()
+
+
+def not_s3(handler: _Handler) -> None:
+    """Something else answers: a page in HTML."""
+    handler.send_response(200)
+    handler.send_header("Content-Type", "text/html")
+    handler.send_header("Content-Length", "6")
+    handler.end_headers()
+    handler.wfile.write(b"<html>")
+
+
+def cut_before(handler: _Handler) -> None:
+    """The connection is cut before the server sees the request."""
+    handler.cut()
+
+
+def cut_after(handler: _Handler) -> None:
+    """The server does what is asked, but its answer is lost."""
+    handler.forward()
+    handler.cut()
+
+
+def fail_after(handler: _Handler) -> None:
+    """The server does what is asked, but a gateway answers 502."""
+    handler.forward()
+    handler.send_response(502)
+    handler.send_header("Content-Length", "0")
+    handler.end_headers()
+
+
+def half_body(handler: _Handler) -> None:
+    """The answer's body ends in the middle."""
+    status, headers, body = handler.forward()
+    handler.answer(status, headers, body, sent=len(body) // 2)
+    handler.cut()
+
+
+class FaultyProxy:
+    """A context manager; each request of `method` takes the next of `faults`, later ones are let through.
+
+    With a certificate (PEM, its key in the same file) it speaks TLS.
+    """
+
+    def __init__(self, endpoint: str, certificate: Path | None = None) -> None:
+        target = urlsplit(endpoint)
+        self.faults: list[Fault] = []
+        self.method = "PUT"
+        self.requests: list[str] = []
+        handler = type("Handler", (_Handler,), {"proxy": self, "target": (target.hostname, target.port)})
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+            self.endpoint = self.endpoint.replace("http://", "https://")
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    proxy: FaultyProxy
+    target: tuple[str, int]
+    protocol_version = "HTTP/1.1"
+
+    def _handle(self) -> None:
+        self.content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.proxy.requests.append(self.command)
+        if self.command == self.proxy.method and self.proxy.faults:
+            self.proxy.faults.pop(0)(self)
+            self.close_connection = True
+            return
+        self.answer(*self.forward())
+
+    do_GET = do_PUT = do_DELETE = _handle  # noqa: N815 (the base class looks for these names)
+
+    def forward(self) -> tuple[int, list[tuple[str, str]], bytes]:
+        connection = http.client.HTTPConnection(*self.target)
+        connection.request(self.command, self.path, self.content, dict(self.headers))
+        response = connection.getresponse()
+        found = response.status, response.getheaders(), response.read()
+        connection.close()
+        return found
+
+    def answer(self, status: int, headers: list[tuple[str, str]], body: bytes, sent: int | None = None) -> None:
+        self.send_response_only(status)
+        for name, value in headers:
+            if name.lower() not in {"content-length", "transfer-encoding", "connection"}:
+                self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[:sent])
+
+    def cut(self) -> None:
+        self.wfile.flush()
+        self.connection.shutdown(socket.SHUT_RDWR)
+        self.close_connection = True
+
+    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 (the name of the base class)
+        pass
