@@ -54,10 +54,19 @@ def try_candidate(
     return True, (*gates, *physics)
 
 
-def beats_constant(comparison: Comparison) -> Gate:
-    """The gate for being better than a constant by more than noise."""
-    gain, noise = comparison.improvement_percent, comparison.noise_percent
-    return Gate(BEATS_CONSTANT, comparison.improved, f"error {gain:.1f} % (±{noise:.1f}) smaller than a constant's")
+def beats_constant(constant: Comparison, best_constant: Comparison) -> Gate:
+    """The gate for knowing more than a constant does.
+
+    A candidate must be better than the nodes' mean energy by more than noise, and no worse than any constant could have
+    been: without the second, one that answers nothing but a well chosen idle would pass for a model.
+    """
+    gain, noise = constant.improvement_percent, constant.noise_percent
+    return Gate(
+        BEATS_CONSTANT,
+        constant.improved and best_constant.improvement_percent > 0,
+        f"error {gain:.1f} % (±{noise:.1f}) smaller than a constant's; "
+        f"the best constant there could be has {best_constant.reference_mape_percent:.1f} %",
+    )
 
 
 def _answers(model: Model, part_folder: Path, part: Part) -> Gate:

@@ -28,20 +28,19 @@ from kepler_train.evaluate.champion import Champion, fetch_champion
 from kepler_train.evaluate.comparison import compare
 from kepler_train.evaluate.gates import beats_constant, try_candidate
 from kepler_train.evaluate.predictions import predict, read_predictions
-from kepler_train.evaluate.scores import Tally
+from kepler_train.evaluate.scores import BEST_CONSTANT, CANDIDATE, CHAMPION, CONSTANT, BlockSums, Tally
 from kepler_train.evaluate.trace import Trace
 from kepler_train.evaluate.verdict import reason
 
 logger = logging.getLogger("kepler_train")
 
-CANDIDATE, CHAMPION, CONSTANT = "candidate", "champion", "constant"
-
 
 def run(candidate: Path, held_out_part: Path, store: str, out: Path) -> Decision:
     """Decide whether a candidate is better than what the store serves under its name, and write why.
 
-    Both are scored now: a stored score is of other rows. Where no champion can be used, the reference is a constant per
-    node, which every candidate must beat. `out` gets `decision.json`, `trace.parquet` and a copy of `candidate.json`.
+    Both are scored now: a stored score is of other rows. Where no champion can be used, the reference is a
+    constant per node, which every candidate must beat. `out` gets `decision.json`, `trace.parquet` and a copy of
+    `candidate.json`.
 
     Raises StoreError where the store cannot be read, BrokenContract where candidate and part do not belong together. A
     candidate that failed, or that no estimator could use, is a decision.
@@ -85,17 +84,17 @@ def _predict_champion(
 
 
 def _score(files: dict[str, Path], part: Part, trace_file: Path) -> Tally:
-    """Read the predictions of all models side by side, add up their errors and a constant's, and leave the trace."""
+    """Read the predictions of all models side by side, add up their errors and the baselines', and leave the trace."""
     balance = Balance(lambda: read_predictions(files[CANDIDATE]))
-    tally = Tally((*files, CONSTANT))
+    tally = Tally((*files, CONSTANT, BEST_CONSTANT))
     trace = Trace(part.node_intervals)
     for batches in zip(*(read_predictions(file) for file in files.values()), strict=True):
         first = batches[0]
         measured = first.measured_millijoules
-        constant = np.full(len(measured), part.nodes[first.node].mean_millijoules)
-        predicted = np.stack([*(batch.predicted_millijoules for batch in batches), constant])
-        weights = balance.weights(first.node, measured)
-        tally.add(measured, predicted, weights, balance.busy(first.node, measured), first.block_start_seconds)
+        constants = (part.nodes[first.node].mean_millijoules, balance.best_constant(first.node))
+        baselines = (np.full(len(measured), constant) for constant in constants)
+        predicted = np.stack([*(batch.predicted_millijoules for batch in batches), *baselines])
+        tally.add(measured, predicted, balance.standing(first.node, measured), first.block_start_seconds)
         trace.add(first, predicted[1] if CHAMPION in files else None)
     trace.write(trace_file)
     return tally
@@ -103,39 +102,42 @@ def _score(files: dict[str, Path], part: Part, trace_file: Path) -> Tally:
 
 def _decide(tally: Tally, described: Candidate, part: Part, champion: Champion, gates: tuple[Gate, ...]) -> Decision:
     scores = {model: tally.score(model) for model in tally.models}
-    against_constant = compare(tally, CONSTANT)
-    comparison = compare(tally, CHAMPION) if CHAMPION in scores else against_constant
-    gates = (*gates, beats_constant(against_constant))
-    said = reason(comparison, against_constant, scores, gates, len(tally.blocks))
+    comparisons = {model: compare(tally, model) for model in tally.models if model != CANDIDATE}
+    deciding = comparisons.get(CHAMPION, comparisons[CONSTANT])
+    gates = (*gates, beats_constant(comparisons[CONSTANT], comparisons[BEST_CONSTANT]))
+    said = reason(comparisons, gates, len(tally.blocks))
     if champion.damage:
         said += f"; the champion {champion.version} could not be used"
-    reference = tally.models.index(comparison.reference)
+    reference = tally.models.index(deciding.reference)
     return Decision(
         run_id=described.run_id,
         group=described.group,
         model_name=described.model_name,
         model_class=described.model_class,
-        improved=comparison.improved and all(gate.passed for gate in gates),
+        improved=deciding.improved and all(gate.passed for gate in gates),
         reason=said,
         candidate=scores[CANDIDATE],
         champion=scores.get(CHAMPION),
         champion_version=champion.version,
         champion_damage=champion.damage,
-        baselines={CONSTANT: scores[CONSTANT]},
-        improvement_percent=comparison.improvement_percent,
-        noise_percent=comparison.noise_percent,
+        baselines={name: scores[name] for name in (CONSTANT, BEST_CONSTANT)},
+        improvement_percent=deciding.improvement_percent,
+        noise_percent=deciding.noise_percent,
         gates=gates,
-        blocks=tuple(
-            BlockScore(
-                block_start_seconds=start,
-                node_intervals=block.node_intervals,
-                weight=block.weight,
-                candidate_mape_percent=100 * float(block.relative_errors[0]) / block.weight,
-                reference_mape_percent=100 * float(block.relative_errors[reference]) / block.weight,
-            )
-            for start, block in sorted(tally.blocks.items())
-        ),
+        blocks=tuple(_block_score(start, block, reference) for start, block in sorted(tally.blocks.items())),
         held_out=_held_out(part),
+    )
+
+
+def _block_score(start: int, block: BlockSums, reference: int) -> BlockScore:
+    weight = float(block.weights.sum())
+    percent = 100 * block.relative_errors.sum(axis=1) / weight
+    return BlockScore(
+        block_start_seconds=start,
+        node_intervals=block.node_intervals,
+        weight=weight,
+        candidate_mape_percent=float(percent[0]),
+        reference_mape_percent=float(percent[reference]),
     )
 
 

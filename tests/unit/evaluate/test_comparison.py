@@ -5,19 +5,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kepler_train.evaluate.balance import Standing
 from kepler_train.evaluate.comparison import compare
 from kepler_train.evaluate.scores import Tally
 
 MEASURED = 100.0
 
 
-def tally_of(errors, blocks, weights=None):
+def standing(weights, levels=None, busy=None):
+    """Where intervals stand: all in one level, and busy, unless told otherwise."""
+    count = len(weights)
+    return Standing(
+        weights=weights,
+        levels=np.zeros(count, dtype=int) if levels is None else levels,
+        busy=np.ones(count, dtype=bool) if busy is None else busy,
+    )
+
+
+def tally_of(errors, blocks, weights=None, levels=None):
     """Tally relative errors, (2, k), of a candidate and a champion on nodes that all draw 100 mJ."""
     tally = Tally(("candidate", "champion"))
-    count = errors.shape[1]
-    measured = np.full(count, MEASURED)
-    weights = np.ones(count) if weights is None else weights
-    tally.add(measured, measured * (1 + errors), weights, np.ones(count, dtype=bool), blocks)
+    measured = np.full(errors.shape[1], MEASURED)
+    weights = np.ones(len(measured)) if weights is None else weights
+    tally.add(measured, measured * (1 + errors), standing(weights, levels), blocks)
     return tally
 
 
@@ -29,10 +39,24 @@ def drawn(rng, blocks, *, gain=0.0, block_spread=0.05, intervals=20):
     return tally_of(errors, np.repeat(np.arange(blocks) * 60, intervals))
 
 
+def drawn_by_level(rng, blocks, *, gain=0.0, intervals=20):
+    """The same, where one model is better at high levels and the other at low ones, and blocks are in few levels."""
+    home = np.repeat(rng.integers(0, 9, blocks), intervals)
+    levels = home + rng.integers(0, 2, len(home))
+    weights = 1 / np.sqrt(np.bincount(levels, minlength=10)[levels])
+    block = np.repeat(np.arange(blocks), intervals)
+    lean = np.linspace(-0.15, 0.15, 10)[levels]
+    lean -= np.average(lean, weights=weights)
+    shared = rng.normal(0, 0.02, (2, blocks))[:, block]
+    errors = 0.3 + shared + rng.normal(0, 0.02, shared.shape) + np.stack([-gain + lean, -lean])
+    return tally_of(errors, block * 60, weights, levels)
+
+
+@pytest.mark.parametrize("draw", [drawn, drawn_by_level])
 @pytest.mark.parametrize("blocks", [2, 3, 5, 20])
-def test_two_equally_good_models_are_told_apart_by_luck_no_more_often_than_said(blocks):
+def test_two_equally_good_models_are_told_apart_by_luck_no_more_often_than_said(draw, blocks):
     rng = np.random.default_rng(blocks)
-    compared = [compare(drawn(rng, blocks), "champion") for _ in range(400)]
+    compared = [compare(draw(rng, blocks), "champion") for _ in range(400)]
     # 2.5 % on each side of the 95 % interval; four standard errors of 400 draws are 3.1 points.
     assert np.mean([comparison.improved for comparison in compared]) < 0.056
     assert np.mean([comparison.worse for comparison in compared]) < 0.056
@@ -44,10 +68,15 @@ def test_intervals_taken_for_independent_would_be_fooled():
     fooled = []
     for _ in range(200):
         errors = drawn(rng, 5)
-        gains = np.array([b.relative_errors[1] - b.relative_errors[0] for b in errors.blocks.values()])
-        within = np.sqrt(errors.squares[1, 2]) / errors.weight
+        gains = np.array([(b.relative_errors[1] - b.relative_errors[0]).sum() for b in errors.blocks.values()])
+        within = np.sqrt(errors.squares[1, 2].sum()) / errors.weight
         fooled.append(gains.sum() / errors.weight > 1.96 * within)
     assert np.mean(fooled) > 0.1
+
+
+def test_the_mix_of_levels_is_no_noise():
+    rng = np.random.default_rng(4)
+    assert np.mean([compare(drawn_by_level(rng, 20, gain=0.05), "champion").improved for _ in range(100)]) > 0.9
 
 
 @pytest.mark.parametrize("blocks", [5, 20])
@@ -102,13 +131,13 @@ def test_the_unit_of_weights_changes_nothing(scale, seed):
 def test_the_order_and_the_size_of_batches_change_nothing(order, pieces):
     rng = np.random.default_rng(3)
     errors, blocks = np.abs(rng.normal(0.2, 0.1, (2, 60))), np.repeat(np.arange(6) * 60, 10)
-    measured, busy = rng.uniform(50, 200, 60), rng.random(60) > 0.5
+    measured, busy, levels = rng.uniform(50, 200, 60), rng.random(60) > 0.5, rng.integers(0, 10, 60)
     whole, in_batches = Tally(("candidate", "champion")), Tally(("candidate", "champion"))
-    whole.add(measured, measured * (1 + errors), np.ones(60), busy, blocks)
+    whole.add(measured, measured * (1 + errors), standing(np.ones(60), levels, busy), blocks)
     for block in order:
         for rows in np.array_split(np.flatnonzero(blocks == block * 60), pieces):
-            batch = (measured[rows] * (1 + errors[:, rows]), np.ones(len(rows)), busy[rows], blocks[rows])
-            in_batches.add(measured[rows], *batch)
+            stand = standing(np.ones(len(rows)), levels[rows], busy[rows])
+            in_batches.add(measured[rows], measured[rows] * (1 + errors[:, rows]), stand, blocks[rows])
     expected, found = compare(whole, "champion"), compare(in_batches, "champion")
     assert found.improvement_percent == pytest.approx(expected.improvement_percent)
     assert found.noise_percent == pytest.approx(expected.noise_percent)
