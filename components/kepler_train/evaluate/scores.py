@@ -12,7 +12,7 @@ from kepler_train.evaluate.predictions import Floats, Integers
 
 CANDIDATE, CHAMPION = "candidate", "champion"
 CONSTANT, BEST_CONSTANT = "constant", "best constant"
-"""The baselines, constants per node: the mean over the training part, and what would have been best in hindsight."""
+"""Trivial models, constants per node: the mean over the training part, and what would have been best in hindsight."""
 
 
 @dataclass

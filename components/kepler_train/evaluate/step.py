@@ -38,9 +38,8 @@ logger = logging.getLogger("kepler_train")
 def run(candidate: Path, held_out_part: Path, store: str, out: Path) -> Decision:
     """Decide whether a candidate is better than what the store serves under its name, and write why.
 
-    Both are scored now: a stored score is of other rows. Where no champion can be used, the reference is a
-    constant per node, which every candidate must beat. `out` gets `decision.json`, `trace.parquet` and a copy of
-    `candidate.json`.
+    Both are scored now: a stored score is of other rows. Where no champion can be used, the reference is a constant per
+    node, which every candidate must beat. `out` gets `decision.json`, `trace.parquet` and a copy of `candidate.json`.
 
     Raises StoreError where the store cannot be read, BrokenContract where candidate and part do not belong together. A
     candidate that failed, or that no estimator could use, is a decision.
@@ -120,7 +119,7 @@ def _decide(tally: Tally, described: Candidate, part: Part, champion: Champion, 
         champion=scores.get(CHAMPION),
         champion_version=champion.version,
         champion_damage=champion.damage,
-        baselines={name: scores[name] for name in (CONSTANT, BEST_CONSTANT)},
+        baselines={CONSTANT: scores[CONSTANT]},
         improvement_percent=deciding.improvement_percent,
         noise_percent=deciding.noise_percent,
         gates=gates,
