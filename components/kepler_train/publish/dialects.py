@@ -31,9 +31,10 @@ from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
 
-from kepler_train.contract.errors import DamagedModel, IndexConflict
+from kepler_train.contract.errors import DamagedModel, IndexConflict, NotLoadable
 from kepler_train.contract.features import FeatureGroup, group_named
-from kepler_train.contract.models import METADATA_FILE, PROVENANCE_FILE, Index, Served, flat_name
+from kepler_train.contract.models import METADATA_FILE, PROVENANCE_FILE, Index, Provenance, Served, flat_name
+from kepler_train.estimators.d351cbf import read_metadata
 from kepler_train.store import Store
 
 D351CBF = "d351cbf"
@@ -48,15 +49,17 @@ _log = logging.getLogger("kepler_train")
 def estimator_files(version: Path, name: str) -> dict[str, bytes]:
     """Make the files of an estimator's model folder called `name` from a version's folder; metadata.json is the last.
 
-    Raises DamagedModel where the version has no metadata that an estimator could read.
+    Raises DamagedModel where an estimator would drop the version for its metadata.
     """
-    files = {file.name: file.read_bytes() for file in sorted(version.iterdir())}
+    model_name = Provenance.read(version / PROVENANCE_FILE).model_name
     try:
-        metadata = {**json.loads(files.pop(METADATA_FILE)), "model_name": name}
-    except (KeyError, TypeError, ValueError) as cause:
+        read_metadata(version, served_as=model_name)
+    except NotLoadable as cause:
         raise DamagedModel(
-            f"the version served as {name} has no readable {METADATA_FILE}; publish a new one"
+            f"what is served as {name} is no model for an estimator: {cause}; publish another"
         ) from cause
+    files = {file.name: file.read_bytes() for file in sorted(version.iterdir())}
+    metadata = {**json.loads(files.pop(METADATA_FILE)), "model_name": name}
     renamed = json.dumps(metadata, indent=1).encode()
     sums = {file: _sha256(content) for file, content in {**files, METADATA_FILE: renamed}.items()}
     listed = "".join(f"{checksum}  {file}\n" for file, checksum in sums.items())

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from kepler_train.contract.errors import StoreError
-from kepler_train.contract.models import flat_name
+from kepler_train.contract.models import METADATA_FILE, flat_name, version_key
 from kepler_train.publish import models, step
 from kepler_train.store import open_store
 from tests.conftest import missing
 from tests.s3_server import MinioServer
 from tests.unit.publish.candidates import GROUP, NAME, publish, write
-from tests.unit.publish.serving import assert_serves, estimator_serves, index_serves
+from tests.unit.publish.serving import assert_serves, copy_of, estimator_serves, index_serves
 from tests.unit.store.processes import DONE, kill_self, outcome, start
 
 FLAT, OTHER = flat_name(GROUP, NAME), flat_name(GROUP, "other")
@@ -65,6 +65,7 @@ def find_served(address: str, other: dict[str, str]) -> set[str]:
     return found
 
 
+@pytest.mark.slow
 def test_killed_before_every_write_of_a_publish_the_store_serves_the_old_or_the_new(address, tmp_path):
     other = {OTHER: publish(tmp_path, address, name="other").version}
     old = publish(tmp_path, address, "0").version
@@ -120,6 +121,20 @@ def test_what_one_publisher_left_undone_the_publisher_of_another_model_finishes(
     assert estimator_serves(open_store(address)) == {FLAT: {old}}
     other = publish(tmp_path, address, name="other").version
     assert_serves(address, {FLAT: new, OTHER: other})
+
+
+def test_what_stands_in_for_a_model_stays_while_the_model_cannot_be_put_in_its_place(tmp_path):
+    address = str(tmp_path / "store")
+    old = publish(tmp_path, address, "1").version
+    paths = write(tmp_path, "2", champion=old)
+    number = 1
+    while FLAT in copy_of(open_store(address)) and METADATA_FILE in copy_of(open_store(address))[FLAT]:
+        assert killed_before(number, lambda: step.run(*paths, address), address) == -signal.SIGKILL
+        number += 1
+    new = served_version(address)
+    open_store(address).objects.delete(version_key(GROUP, NAME, new, "model.sav"))
+    publish(tmp_path, address, name="other")
+    assert estimator_serves(open_store(address))[FLAT] == {new}
 
 
 @pytest.fixture

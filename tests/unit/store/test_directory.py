@@ -38,6 +38,7 @@ def test_a_full_disk_is_said_and_loses_nothing(small_disk, tmp_path):
         add(store, tmp_path, number="2", files=large)
     assert store.read_index().served(GROUP, NAME) == served
     assert store.versions(GROUP, NAME) == ("1",)
+    assert {path.name for path in (small_disk / "store").iterdir()} == {".lock", "index.json", "models"}
     store.fetch_version(GROUP, NAME, "1", tmp_path / "back")
     add(store, tmp_path, number="3")
 

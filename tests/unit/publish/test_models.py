@@ -1,0 +1,140 @@
+"""What a person asks of a store: list, show, verify, and the way back."""
+
+from __future__ import annotations
+
+import pytest
+
+from kepler_train.contract.errors import DamagedModel, StoreError
+from kepler_train.contract.features import FeatureGroup
+from kepler_train.contract.models import PROVENANCE_FILE, flat_name, version_key
+from kepler_train.publish import models
+from kepler_train.store import open_store
+from tests.unit.publish.candidates import GROUP, NAME, publish
+from tests.unit.publish.serving import FOLDER, assert_serves, copy_of
+from tests.unit.store import versions
+
+FLAT = flat_name(GROUP, NAME)
+
+
+def test_nothing_is_served_by_a_new_store(address):
+    assert models.list_served(open_store(address)) == ()
+    assert models.verify(open_store(address)) == ()
+
+
+def test_served_models_are_listed_with_version_date_and_score(address, tmp_path):
+    first = publish(tmp_path, address, "1")
+    second = publish(tmp_path, address, "2", champion=first.version)
+    other = publish(tmp_path, address, name="another")
+    assert models.list_served(open_store(address)) == tuple(
+        models.ServedModel(GROUP, made.model_name, made.version, made.published, versions.SCORE)
+        for made in (other, second)
+    )
+
+
+def test_a_damaged_provenance_is_listed_as_such(address, tmp_path):
+    first = publish(tmp_path, address)
+    open_store(address).objects.delete(version_key(GROUP, NAME, first.version, PROVENANCE_FILE))
+    (listed,) = models.list_served(open_store(address))
+    assert (listed.version, listed.score) == (first.version, None)
+    assert "provenance.json" in listed.damage
+
+
+def test_the_served_version_or_any_other_is_shown(address, tmp_path):
+    first = publish(tmp_path, address, "1")
+    second = publish(tmp_path, address, "2", champion=first.version)
+    store = open_store(address)
+    assert models.show(store, GROUP, NAME) == second
+    assert models.show(store, GROUP, NAME, first.version) == first
+    with pytest.raises(StoreError, match="no version 9"):
+        models.show(store, GROUP, NAME, "9")
+    with pytest.raises(StoreError, match="serves no model BPFOnly/none"):
+        models.show(store, FeatureGroup.BPF_ONLY, "none")
+
+
+@pytest.mark.parametrize("where", ["version", "estimator"])
+@pytest.mark.parametrize(("file", "content"), [("model.sav", b"bit flipped"), ("scaler.pkl", None)])
+def test_verifying_names_what_is_damaged_and_nothing_else(address, tmp_path, where, file, content):
+    published = publish(tmp_path, address)
+    publish(tmp_path, address, name="other")
+    store = open_store(address)
+    assert [model.damage for model in models.verify(store)] == ["", ""]
+    folder = version_key(GROUP, NAME, published.version) if where == "version" else f"{FOLDER}{FLAT}/"
+    store.objects.delete(folder + file)
+    if content:
+        store.objects.put_if(folder + file, content, None)
+    other, damaged = models.verify(store)
+    assert other.damage == ""
+    assert folder + file in damaged.damage
+
+
+def test_verifying_tells_where_estimators_are_given_another_version(address, tmp_path):
+    first = publish(tmp_path, address, "1")
+    publish(tmp_path, address, "2", champion=first.version)
+    store = open_store(address)
+    before = copy_of(store)[FLAT]
+    models.rollback(store, GROUP, NAME)
+    for file, content in before.items():
+        store.objects.delete(f"{FOLDER}{FLAT}/{file}")
+        store.objects.put_if(f"{FOLDER}{FLAT}/{file}", content, None)
+    (model,) = models.verify(store)
+    assert f"is not version {first.version}, which is served" in model.damage
+    models.rollback(store, GROUP, NAME, first.version)
+    assert models.verify(store)[0].damage == ""
+
+
+def test_going_back_serves_the_version_before_and_then_the_one_before_that(address, tmp_path):
+    made = [publish(tmp_path, address, "1")]
+    for run in "23":
+        made.append(publish(tmp_path, address, run, champion=made[-1].version))
+    store = open_store(address)
+    for before in (made[1], made[0]):
+        assert models.rollback(store, GROUP, NAME).version == before.version
+        assert_serves(address, {FLAT: before.version})
+    with pytest.raises(StoreError, match="is the first version"):
+        models.rollback(store, GROUP, NAME)
+    models.rollback(store, GROUP, NAME, made[2].version)
+    assert_serves(address, {FLAT: made[2].version})
+
+
+def test_after_going_back_the_next_model_is_measured_against_what_is_served(address, tmp_path):
+    first = publish(tmp_path, address, "1")
+    second = publish(tmp_path, address, "2", champion=first.version)
+    models.rollback(open_store(address), GROUP, NAME)
+    with pytest.raises(StoreError, match="run again"):
+        publish(tmp_path, address, "3", champion=second.version)
+    fourth = publish(tmp_path, address, "4", champion=first.version)
+    assert_serves(address, {FLAT: fourth.version})
+
+
+def test_going_back_to_a_version_that_is_damaged_or_not_there_changes_nothing(address, tmp_path):
+    first = publish(tmp_path, address, "1")
+    second = publish(tmp_path, address, "2", champion=first.version)
+    store = open_store(address)
+    store.objects.delete(version_key(GROUP, NAME, first.version, "model.sav"))
+    with pytest.raises(DamagedModel, match=r"model\.sav"):
+        models.rollback(store, GROUP, NAME)
+    with pytest.raises(StoreError, match="no version 7"):
+        models.rollback(store, GROUP, NAME, "7")
+    assert_serves(address, {FLAT: second.version})
+
+
+def test_going_back_from_a_champion_that_is_damaged_names_the_versions_there_are(address, tmp_path):
+    first = publish(tmp_path, address, "1")
+    second = publish(tmp_path, address, "2", champion=first.version)
+    store = open_store(address)
+    store.objects.delete(version_key(GROUP, NAME, second.version, PROVENANCE_FILE))
+    with pytest.raises(DamagedModel, match=f"name the version to go back to: {first.version}$"):
+        models.rollback(store, GROUP, NAME)
+    models.rollback(store, GROUP, NAME, first.version)
+    assert_serves(address, {FLAT: first.version})
+
+
+def test_what_others_put_beside_the_models_is_left_or_replaced_but_stops_nothing(address, tmp_path):
+    first = publish(tmp_path, address, "1")
+    store = open_store(address)
+    store.objects.put_if(f"{FOLDER}README", b"not a model", None)
+    store.objects.put_if(f"{FOLDER}stranger/metadata.json", b"{}", None)
+    store.objects.put_if(f"{FOLDER}{FLAT}/extra.pkl", b"extra", None)
+    second = publish(tmp_path, address, "2", champion=first.version)
+    store.objects.delete(f"{FOLDER}README")
+    assert_serves(address, {FLAT: second.version})
