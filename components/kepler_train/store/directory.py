@@ -39,7 +39,7 @@ class Directory:
         """Read an object; its etag is its checksum."""
         with self._explained("read", key):
             try:
-                content = (self._root / key).read_bytes()
+                content = self._path(key).read_bytes()
             except FileNotFoundError:
                 return None
             return StoredObject(content, digest(content))
@@ -50,7 +50,7 @@ class Directory:
             current = self.get(key)
             if (current.etag if current else None) != expected:
                 return False
-            self._replace(self._root / key, content)
+            self._replace(self._path(key), content)
             return True
 
     def list(self, folder: str) -> tuple[str, ...]:
@@ -58,7 +58,7 @@ class Directory:
         with self._explained("list", folder):
             files = (
                 Path(parent) / name
-                for parent, _, names in os.walk(self._root / folder, onerror=_unless_missing)
+                for parent, _, names in os.walk(self._path(folder), onerror=_unless_missing)
                 for name in names
             )
             return tuple(sorted(file.relative_to(self._root).as_posix() for file in files))
@@ -66,7 +66,7 @@ class Directory:
     def delete(self, key: str) -> None:
         """Delete an object, and the folders that it leaves empty."""
         with self._explained("delete", key), self._locked(_LOCK):
-            path = self._root / key
+            path = self._path(key)
             if not path.exists():
                 return
             path.unlink()
@@ -78,6 +78,11 @@ class Directory:
     def exclusive(self) -> AbstractContextManager[None]:
         """Keep others out by a second lock."""
         return self._locked(_LEASE)
+
+    def _path(self, key: str) -> Path:
+        if key.startswith("/") or ".." in key.split("/"):
+            raise StoreError(f"{key!r} leads out of the store {self.address}; find out who wrote that name there")
+        return self._root / key
 
     def _replace(self, path: Path, content: bytes) -> None:
         self._make_folder(path.parent)

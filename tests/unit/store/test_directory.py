@@ -177,3 +177,13 @@ def test_a_store_is_found_from_wherever_it_was_opened(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "elsewhere")
     add(store, tmp_path)
     assert (tmp_path / "models" / "models" / GROUP.value / NAME / "1" / "model.sav").is_file()
+
+
+@pytest.mark.parametrize("key", ["../outside", "models/../../outside", "/etc/passwd"])
+def test_a_key_that_leads_out_of_the_store_is_refused(tmp_path, key):
+    objects = open_store(str(tmp_path / "store")).objects
+    (tmp_path / "outside").write_text("not the store's")
+    for use in (objects.get, objects.list, objects.delete, lambda key: objects.put_if(key, b"", None)):
+        with pytest.raises(StoreError, match="leads out of the store"):
+            use(key)
+    assert (tmp_path / "outside").read_text() == "not the store's"
