@@ -8,6 +8,7 @@ what an exporter would show.
 - `randomness`, `workloads`, `load`: which pods there are and what they want to run
 - `physics`: what that makes of frequency, counters and energy
 - `counters`, `cluster`: a stretch of a node's life as arrays, with the truth
+- `tables`: the same as the Arrow tables of the contract
 - `faults`, `series`: what its exporter shows of it, restarts and impossible values included
 - `recording`, `exporter`: the same as files, or live for a Prometheus to scrape
 - `step`: the workflow's step

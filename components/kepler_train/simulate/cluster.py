@@ -125,8 +125,8 @@ class Node:
         pods = workloads.pods_at(self.places, index)
         threads, duty = load.demand(self.spec, self.places, pods, index)
         work = workloads.work_of(self.places, pods, threads, duty, index)
-        wander = 1.0 + 0.015 * smooth(self._keys("frequency", 1), index, 10.0)
         own = self.spec.world is World.OWN_FREQUENCY
+        wander = 1.0 + 0.03 * smooth(self._keys("frequency", len(self.places.kinds) if own else 1), index, 10.0)
         activity = physics.run(self.architecture, self.cores, work, own, wander)
         activity = self._hide_unresolved(activity, index)
         features = pod_counters(self.places, pods, activity, index)

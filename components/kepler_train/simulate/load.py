@@ -29,19 +29,19 @@ def demand(spec: SimulationSpec, places: Places, pods: Pods, index: Ints) -> tup
     level *= pods.present
     threads = level * places.threads
     job = places.each("job") > 0
-    duty = np.where(job, 0.97, level)
+    # A service that has less to do also spreads over fewer cores.
+    duty = np.where(job, 0.97, 0.45 + 0.5 * level)
     threads[:, 0] = _system_threads(spec, places, threads, index)
-    duty[:, 0] = 0.3
+    duty[:, 0] = 0.5
     return threads, duty
 
 
 def _system_threads(spec: SimulationSpec, places: Places, threads: Floats, index: Ints) -> Floats:
-    """Kernel work for the pods, and daemons that wake up now and then."""
-    keys = keys_of(3, places.seed, places.node, "system")
-    number, _ = stretches(keys[:1], index, 25.0)
-    daemons = np.where(uniform(keys[1:2], number) < 0.15, 1.0, 0.1) * np.exp(0.3 * smooth(keys[2:], index, 10.0))
+    """Kernel work for the pods, and daemons that are never quite still."""
+    keys = keys_of(1, places.seed, places.node, "daemons")
+    daemons = 0.4 * spec.node_scale * np.exp(0.5 * smooth(keys, index, 10.0) + 0.3 * normal(~keys, index))
     on_behalf: Floats = (threads * places.each("kernel_share")).sum(axis=1)
-    return on_behalf + 0.25 * spec.node_scale * daemons[:, 0]
+    return on_behalf + daemons[:, 0]
 
 
 def _service_loads(places: Places, index: Ints) -> Floats:
@@ -71,10 +71,10 @@ def _workload_loads(spec: SimulationSpec, places: Places, index: Ints) -> Floats
 def _own_loads(places: Places, jobs: npt.NDArray[np.bool_], index: Ints) -> Floats:
     """Services wander with their users; jobs start with so many threads, keep them for minutes, and stop."""
     keys = keys_of(len(jobs), places.seed, places.node, "loads")
-    busy = 0.42 + 0.25 * smooth(keys, index, 80.0) + 0.12 * smooth(~keys, index, 12.0) + 0.04 * normal(keys, index)
+    busy = 0.5 + 0.24 * smooth(keys, index, 80.0) + 0.12 * smooth(~keys, index, 12.0) + 0.04 * normal(keys, index)
     number, _ = stretches(keys, index, 45.0)
     drawn = uniform(~keys, number)
-    steps = np.where(drawn < 0.3, 0.0, 0.2 + 0.8 * (drawn - 0.3) / 0.7) * (1.0 + 0.03 * normal(keys, index))
+    steps = np.where(drawn < 0.25, 0.0, 0.25 + drawn - 0.25) * (1.0 + 0.03 * normal(keys, index))
     loads: Floats = np.where(jobs, steps, np.maximum(busy, 0.03))
     return loads
 
@@ -85,7 +85,7 @@ def _curve(places: Places, index: Ints) -> Floats:
     number, _ = stretches(keys[:1], index, 50.0)
     steps = uniform(keys[:1], number) - 0.5
     waves = 0.22 * smooth(keys[1:2], index, 100.0) + 0.05 * smooth(keys[2:], index, 8.0)
-    return np.maximum(0.45 + 0.5 * steps + waves, 0.03)
+    return np.maximum(0.55 + 0.5 * steps + waves, 0.25)
 
 
 def _one_varies(places: Places, count: int, index: Ints) -> Floats:

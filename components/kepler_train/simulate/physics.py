@@ -34,7 +34,7 @@ class Architecture:
     cores: int = 36
     least_frequency: float = 1.2
     turbo_one_core: float = 3.3
-    turbo_all_cores: float = 2.7
+    turbo_all_cores: float = 2.8
     idle_power: float = 53.0
     idle_dram_share: float = 0.72
     """Share of the idle power that is counted as DRAM's, as on the recorded machine."""
@@ -42,7 +42,7 @@ class Architecture:
     """One active core's clock tree and front end, at `REFERENCE_FREQUENCY` and its voltage."""
     core_leakage_power: float = 0.7
     instruction_energy_scale: float = 1.0
-    uncore_power: float = 10.0
+    uncore_power: float = 14.0
     """What the uncore uses at full traffic beyond idle."""
     dram_standby_power: float = 8.0
     """What memory in use needs beyond self-refresh."""
@@ -109,7 +109,7 @@ class Activity:
 def voltage(frequency: Floats) -> Floats:
     """Supply voltage at a frequency in GHz: a floor, then rising ever faster."""
     above: Floats = np.maximum(frequency - 1.2, 0.0)
-    return 0.75 + 0.10 * above + 0.02 * above**2
+    return 0.68 + 0.12 * above + 0.03 * above**2
 
 
 _REFERENCE_VOLTAGE = float(voltage(np.array(REFERENCE_FREQUENCY)))
@@ -118,15 +118,15 @@ _REFERENCE_VOLTAGE = float(voltage(np.array(REFERENCE_FREQUENCY)))
 def governed_frequency(architecture: Architecture, wanted: Floats, active: Floats) -> Floats:
     """Frequency in GHz from how busy the cores in question are (threads per core) and the share of active cores."""
     turbo = architecture.turbo_one_core - (architecture.turbo_one_core - architecture.turbo_all_cores) * active
-    request = 0.4 + 0.6 * (1.0 - np.exp(-3.0 * wanted))
+    request = 0.15 + 0.85 * (1.0 - np.exp(-1.6 * wanted))
     frequency: Floats = architecture.least_frequency + (turbo - architecture.least_frequency) * request
     return frequency
 
 
-def run(architecture: Architecture, cores: float, work: Work, own_frequency: bool, shared_wander: Floats) -> Activity:
+def run(architecture: Architecture, cores: float, work: Work, own_frequency: bool, wander: Floats) -> Activity:
     """Run the pods' work on a node for every interval.
 
-    `shared_wander` (t, 1) is what moves the frequency besides the load, as a factor around 1.
+    `wander` is what moves frequencies besides the load, as a factor around 1: (t, 1), or (t, s) for pods' own.
     """
     seconds = work.threads * INTERVAL_SECONDS
     wanted = work.threads.sum(axis=1, keepdims=True)
@@ -138,7 +138,7 @@ def run(architecture: Architecture, cores: float, work: Work, own_frequency: boo
     shared = np.minimum(shared, 1.0)
 
     busy = work.duty if own_frequency else per_core
-    frequency = governed_frequency(architecture, busy, active) * shared_wander
+    frequency = governed_frequency(architecture, busy, active) * wander
     volts_squared = (voltage(frequency) / _REFERENCE_VOLTAGE) ** 2
 
     cycles = seconds * frequency * 1e9
@@ -156,8 +156,8 @@ def run(architecture: Architecture, cores: float, work: Work, own_frequency: boo
     core = (switching + clock) * volts_squared
 
     traffic = core_seconds + misses * 2e-8
-    uncore = _saturating(traffic, architecture.uncore_power, 0.35 * cores * INTERVAL_SECONDS)
-    standby = _saturating(misses, architecture.dram_standby_power, 3e6 * cores)
+    uncore = _saturating(traffic, architecture.uncore_power, 0.2 * cores * INTERVAL_SECONDS)
+    standby = _saturating(misses, architecture.dram_standby_power, 1.5e6 * cores)
     warmth = _warmth(core.sum(axis=1, keepdims=True) / (cores * INTERVAL_SECONDS))
     return Activity(
         cpu_seconds=seconds,
@@ -178,7 +178,7 @@ def _sibling_busy(per_core: Floats) -> Floats:
     """Share of a thread's time in which its core's other thread is busy; schedulers fill empty cores first."""
     spread = 0.25 * per_core / 2.0
     crowded = 2.0 * np.maximum(per_core - 1.0, 0.0) / np.maximum(per_core, 1e-9)
-    near_full = 0.15 * np.exp(-(((per_core - 1.0) / 0.35) ** 2))
+    near_full = 0.10 * np.exp(-(((per_core - 1.0) / 0.35) ** 2))
     share: Floats = np.minimum(np.maximum(spread, crowded) + near_full, 1.0)
     return share
 

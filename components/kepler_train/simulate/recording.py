@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kepler_train.contract.tables import INTERVAL_SECONDS
@@ -24,23 +22,10 @@ from kepler_train.simulate.series import (
     Labels,
     NodeExporter,
 )
+from kepler_train.simulate.tables import truth_table
 
 POD_SAMPLES_PER_FILE = 50_000
 TRUTH_FOLDER = "truth"
-
-_name = pa.dictionary(pa.int32(), pa.string())
-TRUTH_SCHEMA = pa.schema(
-    [
-        pa.field("timestamp", pa.timestamp("ms", tz="UTC"), nullable=False),
-        pa.field("node", _name),
-        pa.field("pod_name", _name),
-        pa.field("pod_namespace", _name),
-        pa.field("kind", _name),
-        pa.field("power_millijoules", pa.float64()),
-        pa.field("idle_millijoules", pa.float64()),
-    ]
-)
-"""One row per pod and interval: its true dynamic energy, and its node's true idle energy, per interval."""
 
 
 def write_node(node: Node, out: Path) -> Iterator[Path]:
@@ -57,27 +42,6 @@ def write_node(node: Node, out: Path) -> Iterator[Path]:
         with recording.open("wb") as raw, gzip.GzipFile("", "wb", compresslevel=1, fileobj=raw, mtime=0) as file:
             _write(file, exporter, stretch)
         yield recording
-
-
-def truth_table(stretch: Stretch) -> pa.Table:
-    """What every pod of a stretch truly used, in TRUTH_SCHEMA."""
-
-    def names(attribute: str) -> pa.Array:
-        values = pa.array([getattr(pod, attribute) for pod in stretch.pods], pa.string())
-        return pa.DictionaryArray.from_arrays(pa.array(stretch.row_pod, pa.int32()), values)
-
-    rows = len(stretch.row_pod)
-    node = pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows), pa.int32()), pa.array([stretch.node]))
-    columns = [
-        pa.array(stretch.timestamp_milliseconds[stretch.row_interval]).cast(TRUTH_SCHEMA.field("timestamp").type),
-        node,
-        names("name"),
-        names("namespace"),
-        names("kind"),
-        pa.array(stretch.truth_millijoules),
-        pa.array(np.full(rows, stretch.idle_millijoules)),
-    ]
-    return pa.Table.from_arrays(columns, schema=TRUTH_SCHEMA)
 
 
 def _write(file: gzip.GzipFile, exporter: NodeExporter, stretch: Stretch) -> None:

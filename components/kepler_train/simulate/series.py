@@ -57,7 +57,7 @@ class NodeExporter:
     def __init__(self, node: Node, expected_intervals: int) -> None:
         self._node = node
         self._pod_totals: dict[str, list[int]] = {}
-        self._wrap = (PACKAGE_WRAP_MILLIJOULES, DRAM_WRAP_MILLIJOULES) if node.spec.faults else (2**63, 2**63)
+        self._wrap = (PACKAGE_WRAP_MILLIJOULES, DRAM_WRAP_MILLIJOULES) if node.spec.faults else (2**62, 2**62)
         keys = keys_of(2 * PACKAGES, node.spec.seed, node.name, "counters")
         drawn = uniform(keys, np.zeros(1, dtype=np.int64)).reshape(PACKAGES, 2)
         before_wrap = node.idle_millijoules * expected_intervals / PACKAGES * np.array([1.0, 0.7])

@@ -47,7 +47,7 @@ class SimulationSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     start: datetime = datetime(2026, 1, 5, 8, 0, tzinfo=timezone.utc)
     duration_seconds: float = 2400.0
     nodes: int = 3
-    pods_per_node: int = 12
+    pods_per_node: int = 14
     """Places for pods: `system_processes`, always-on services, and workloads in the places that are left."""
     scenario: Scenario = Scenario.INDEPENDENT
     world: World = World.SHARED

@@ -40,9 +40,9 @@ class Kind:
 KINDS = (
     Kind("compute", "batch", "coremark", 0.42, 0.33, 0.2, 4.0, 0.03, True, 0.0, 50.0, 300.0),
     Kind("database", "data", "postgres", 0.85, 0.56, 6.0, 3.0, 0.16, False, 4e5, 2000.0),
-    Kind("stream", "analytics", "java", 0.55, 0.62, 14.0, 9.0, 0.05, True, 5e4, 4000.0, 500.0),
+    Kind("stream", "analytics", "java", 0.60, 0.56, 12.0, 9.0, 0.05, True, 5e4, 4000.0, 500.0),
     Kind("web", "shop", "node", 0.95, 0.54, 3.0, 3.0, 0.18, False, 2e3, 300.0, 2000.0),
-    Kind("vector", "inference", "python3", 0.60, 0.90, 2.0, 6.0, 0.04, True, 0.0, 1500.0, 700.0),
+    Kind("vector", "inference", "python3", 0.72, 0.72, 3.5, 6.0, 0.04, True, 0.0, 1500.0, 700.0),
     Kind("cache", "data", "redis-serve", 0.80, 0.50, 12.0, 2.5, 0.20, False, 1e4, 3000.0),
     Kind("compress", "batch", "zstd", 0.62, 0.38, 1.5, 3.0, 0.06, True, 8e5, 150.0, 250.0),
     Kind("video", "media", "ffmpeg", 0.50, 0.52, 0.9, 4.0, 0.04, True, 2e5, 400.0, 400.0),
@@ -105,15 +105,21 @@ def places_of(spec: SimulationSpec, node: str, cores: float) -> Places:
     left = [kind for kind in KINDS if kind.name not in spec.kinds_left_out]
     if not left:
         raise WrongUsage("all kinds of workload are left out; leave at least one in")
-    services = min(max(1, spec.pods_per_node // 4), len(_SERVICE_NAMES))
+    services = max(1, round(0.38 * (spec.pods_per_node - 1)))
     workloads = spec.pods_per_node - 1 - services
     kinds = [left[place % len(left)] for place in range(workloads)]
     return Places(
         seed=spec.seed,
         node=node,
         kinds=(SYSTEM, *[SERVICE] * services, *kinds),
-        names=(SYSTEM_POD, *_SERVICE_NAMES[:services], *(kind.name for kind in kinds)),
-        threads=np.concatenate([np.zeros(1), np.full(services, 0.12), _threads(spec, node, workloads, cores)]),
+        names=(
+            SYSTEM_POD,
+            *(_SERVICE_NAMES[place % len(_SERVICE_NAMES)] for place in range(services)),
+            *(kind.name for kind in kinds),
+        ),
+        threads=np.concatenate(
+            [np.zeros(1), np.full(services, 0.25 * spec.node_scale), _threads(spec, node, workloads, cores)]
+        ),
         services=services,
     )
 
@@ -121,10 +127,10 @@ def places_of(spec: SimulationSpec, node: str, cores: float) -> Places:
 def _threads(spec: SimulationSpec, node: str, workloads: int, cores: float) -> Floats:
     keys = keys_of(workloads, spec.seed, node, "threads")
     now = np.zeros(1, dtype=np.int64)
-    size = np.exp((0.8 if spec.scenario is Scenario.MIXES else 0.3) * normal(keys, now)[0])
+    size = np.exp((0.8 if spec.scenario is Scenario.MIXES else 0.25) * normal(keys, now)[0])
     if spec.scenario is Scenario.MIXES and workloads > 1:
         size = np.where(uniform(keys, now + 1)[0] < 0.25, 0.02, size)
-    threads: Floats = size / size.sum() * 1.7 * cores
+    threads: Floats = size / size.sum() * 1.15 * cores
     return threads
 
 
@@ -161,10 +167,10 @@ def work_of(places: Places, pods: Pods, threads: Floats, duty: Floats, index: In
 
     return Work(
         threads=threads,
-        cycles_per_instruction=places.each("cycles_per_instruction") * vary("cpi", 0.06, 0.06, 0.02),
-        instruction_energy=places.each("instruction_energy") * vary("energy", 0.03, 0.025, 0.015),
-        misses_per_instruction=places.each("misses_per_kilo_instruction") * 1e-3 * vary("misses", 0.15, 0.2, 0.06),
+        cycles_per_instruction=places.each("cycles_per_instruction") * vary("cpi", 0.04, 0.05, 0.02),
+        instruction_energy=places.each("instruction_energy") * vary("energy", 0.025, 0.015, 0.01),
+        misses_per_instruction=places.each("misses_per_kilo_instruction") * 1e-3 * vary("misses", 0.1, 0.15, 0.05),
         miss_overlap=places.each("miss_overlap") * vary("overlap", 0.05, 0.03, 0.01),
-        siblings=vary("siblings", 0.1, 0.1, 0.05),
+        siblings=vary("siblings", 0.08, 0.08, 0.04),
         duty=duty,
     )
