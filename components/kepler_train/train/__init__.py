@@ -1,1 +1,1 @@
-"""The unified training pipeline, the shipped families of models, and the step that runs one of them."""
+"""The step `train`: a feature group's training part to a candidate, by one training pipeline in the unified format."""

@@ -1,0 +1,88 @@
+"""Fitting a power function to a training part: one function for all nodes, or one for each architecture."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from kepler_train.contract.parts import IntervalBatch
+from kepler_train.train.additive.basis import Basis, Shape, basis_of
+from kepler_train.train.additive.interval_sums import IntervalSums
+from kepler_train.train.additive.least_squares import LeastSquares, Solution
+from kepler_train.train.additive.moments import Prior
+from kepler_train.train.additive.relu_network import ReluNetwork
+from kepler_train.train.additive.survey import Survey, survey
+
+logger = logging.getLogger("kepler_train")
+
+Batches = Callable[[], Iterator[IntervalBatch]]
+
+IDLE_PRIOR_WEIGHT = 3e-5
+"""An idle energy that is off by its uncertainty costs as much as an error of half a percent in every interval."""
+
+
+@dataclass(frozen=True)
+class AdditiveFit:
+    """A fitted power function for each CPU architecture, and what came with it."""
+
+    pooled: ReluNetwork
+    """Fitted to all nodes; for architectures that were never seen."""
+    by_architecture: dict[str, ReluNetwork]
+    idle_millijoules: dict[str, float]
+    identifiability: dict[str, float]
+    notes: tuple[str, ...]
+
+
+def fit_additive(
+    batches: Batches, features: tuple[str, ...], shape: Shape, *, by_architecture: bool = False
+) -> AdditiveFit:
+    """Fit functions of this shape to a training part, in memory that does not grow with it.
+
+    `features` name the columns of the batches' pod rows. With `by_architecture`, nodes of different CPU architectures
+    get functions of their own.
+    """
+    seen = survey(batches())
+    basis = basis_of(shape, features, seen.pod_sample)
+    nodes, architectures = list(seen.architectures), np.array(list(seen.architectures.values()))
+    sums = IntervalSums(batches(), nodes, basis.units)
+    logger.info("fit: %d pod rows in %d node intervals of %d nodes", sums.pod_rows, sums.node_intervals, len(nodes))
+    everything = LeastSquares(sums, basis, seen.blocks, _prior(seen), np.ones(len(nodes), dtype=np.bool_))
+    pooled = everything.fit()
+    own: dict[str, Solution] = {}
+    idle = pooled.idle_millijoules
+    for architecture in np.unique(architectures).tolist() if by_architecture else ():
+        mine = architectures == architecture
+        own[architecture] = pooled if mine.all() else everything.only(mine).fit()
+        idle = np.where(mine, own[architecture].idle_millijoules, idle)
+    return AdditiveFit(
+        pooled=_network(basis, pooled),
+        by_architecture={architecture: _network(basis, solution) for architecture, solution in own.items()},
+        idle_millijoules=dict(zip(nodes, idle.tolist(), strict=True)),
+        identifiability={"condition": seen.condition},
+        notes=_notes(pooled, features, basis),
+    )
+
+
+def _prior(seen: Survey) -> Prior:
+    idle = list(seen.idle.values())
+    uncertainty = np.array([node.uncertainty_millijoules for node in idle])
+    return Prior(
+        millijoules=np.array([node.millijoules for node in idle]),
+        strength=IDLE_PRIOR_WEIGHT / uncertainty**2,
+        ceiling_millijoules=np.array([node.ceiling_millijoules for node in idle]),
+        mean_millijoules=seen.mean_millijoules,
+    )
+
+
+def _network(basis: Basis, solution: Solution) -> ReluNetwork:
+    used = solution.outputs != 0
+    return ReluNetwork(basis.scale, basis.weights[:, used], basis.offsets[used], solution.outputs[used])
+
+
+def _notes(pooled: Solution, features: tuple[str, ...], basis: Basis) -> tuple[str, ...]:
+    used = np.abs(basis.weights[:, pooled.outputs != 0]).sum(axis=1) > 0
+    unused = [feature for feature, is_used in zip(features, used, strict=True) if not is_used]
+    return (f"ridge {pooled.ridge:g}", *([f"without use: {', '.join(unused)}"] if unused else []))

@@ -1,0 +1,85 @@
+"""Sums of units over the pods of each node interval: all that a fit needs of the pod rows, computed once.
+
+Pod rows are an order of magnitude more than node intervals, so they are gone through once; the sums are then read
+several times. What does not fit into memory is in a temporary file, so memory does not grow with the window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from tempfile import SpooledTemporaryFile
+
+import numpy as np
+import numpy.typing as npt
+
+from kepler_train.contract.parts import IntervalBatch
+from kepler_train.train.additive.survey import sum_by_interval
+
+Array = npt.NDArray[np.float64]
+
+HELD_BYTES = 64 << 20
+CHUNK_INTERVALS = 8_192
+CHUNK_POD_ROWS = 4_096
+"""Pod rows whose units are computed at once; they should fit into a processor's cache."""
+
+
+@dataclass(frozen=True)
+class IntervalRows:
+    """Some node intervals, (k,) each, and their unit sums, (k, H)."""
+
+    node: npt.NDArray[np.int64]
+    block_start_seconds: npt.NDArray[np.int64]
+    energy_millijoules: Array
+    sums: Array
+
+    def only(self, chosen: npt.NDArray[np.bool_]) -> IntervalRows:
+        """Those of these intervals that are chosen, (k,)."""
+        return IntervalRows(
+            self.node[chosen], self.block_start_seconds[chosen], self.energy_millijoules[chosen], self.sums[chosen]
+        )
+
+
+class IntervalSums:
+    """Unit sums of all node intervals of a training part."""
+
+    def __init__(self, batches: Iterable[IntervalBatch], nodes: Sequence[str], units: Callable[[Array], Array]) -> None:
+        self._index = {node: index for index, node in enumerate(nodes)}
+        self._file = SpooledTemporaryFile(max_size=HELD_BYTES)  # noqa: SIM115 (closed with this object)
+        self._width = 0
+        self.pod_rows = 0
+        self.node_intervals = 0
+        for batch in batches:
+            self._add(batch, units)
+
+    def __iter__(self) -> Iterator[IntervalRows]:
+        """Go through all intervals, in the order in which they came."""
+        self._file.seek(0)
+        while content := self._file.read(CHUNK_INTERVALS * self._width * 8):
+            rows = np.frombuffer(content, dtype=np.float64).reshape(-1, self._width)
+            yield IntervalRows(rows[:, 0].astype(np.int64), rows[:, 1].astype(np.int64), rows[:, 2], rows[:, 3:])
+
+    def _add(self, batch: IntervalBatch, units: Callable[[Array], Array]) -> None:
+        for first, last in _chunks(batch.starts):
+            begin, end = batch.starts[first], batch.starts[last]
+            sums = sum_by_interval(batch.starts[first : last + 1] - begin, units(batch.pods[begin:end]))
+            keys = [
+                np.full(last - first, self._index[batch.node]),
+                batch.block_start_seconds[first:last],
+                batch.energy_millijoules[first:last],
+            ]
+            rows = np.column_stack([*keys, sums])
+            self._file.write(rows.tobytes())
+            self._width = rows.shape[1]
+        self.pod_rows += len(batch.pods)
+        self.node_intervals += len(batch)
+
+
+def _chunks(starts: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Cut intervals into runs of about CHUNK_POD_ROWS pod rows: first interval, and the one after the last."""
+    first, intervals = 0, len(starts) - 1
+    while first < intervals:
+        last = int(np.searchsorted(starts, starts[first] + CHUNK_POD_ROWS, side="right")) - 1
+        last = min(max(last, first + 1), intervals)
+        yield first, last
+        first = last

@@ -1,0 +1,82 @@
+"""The first pass over a training part: which nodes and blocks there are, what pod rows look like, where nodes rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from kepler_train.contract.parts import IntervalBatch
+from kepler_train.train.additive.even_sample import EvenSample
+from kepler_train.train.additive.idle import Idle, estimate_idle
+
+Array = npt.NDArray[np.float64]
+
+SAMPLED_POD_ROWS = 20_000
+SAMPLED_INTERVALS_PER_NODE = 1_024
+_SMALLEST_SINGULAR_VALUE = 1e-12
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a fit has to know before it can add anything up."""
+
+    pod_sample: Array
+    """Evenly chosen pod rows, (s, n)."""
+    architectures: dict[str, str]
+    """Node to its CPU architecture, in order of appearance."""
+    idle: dict[str, Idle]
+    """Node to what its quiet intervals tell about its idle energy."""
+    blocks: npt.NDArray[np.int64]
+    """The starts of all blocks of time, in order."""
+    condition: float
+    """Condition number of the features' sums over node intervals; 1 where features vary independently."""
+    mean_millijoules: float
+    """Mean energy of a node interval."""
+
+
+def survey(batches: Iterable[IntervalBatch]) -> Survey:
+    """Go once through a training part, in memory that grows with the number of nodes but not with rows."""
+    pods = EvenSample(SAMPLED_POD_ROWS)
+    intervals: dict[str, EvenSample] = {}
+    architectures: dict[str, str] = {}
+    blocks: set[int] = set()
+    energy, count = 0.0, 0
+    for batch in batches:
+        pods.add(batch.pods)
+        totals = sum_by_interval(batch.starts, batch.pods)
+        node = intervals.setdefault(batch.node, EvenSample(SAMPLED_INTERVALS_PER_NODE))
+        node.add(np.column_stack([totals, batch.energy_millijoules]))
+        architectures[batch.node] = batch.cpu_architecture
+        blocks.update(np.unique(batch.block_start_seconds).tolist())
+        energy += float(batch.energy_millijoules.sum())
+        count += len(batch)
+    samples = {node: sample.rows() for node, sample in intervals.items()}
+    return Survey(
+        pod_sample=pods.rows(),
+        architectures=architectures,
+        idle=estimate_idle(samples),
+        blocks=np.array(sorted(blocks), dtype=np.int64),
+        condition=_condition(np.concatenate(list(samples.values()))[:, :-1]),
+        mean_millijoules=energy / count,
+    )
+
+
+def sum_by_interval(starts: npt.NDArray[np.int64], values: Array) -> Array:
+    """Add up values of pod rows, (m, c), into node intervals, (k, c); interval i has rows starts[i]:starts[i + 1]."""
+    from scipy.sparse import csr_matrix
+
+    rows = len(values)
+    indicator = csr_matrix((np.ones(rows), np.arange(rows), starts), shape=(len(starts) - 1, rows))
+    return np.asarray(indicator @ values)
+
+
+def _condition(totals: Array) -> float:
+    """Condition number of the columns, brought to one length; columns of zeros do not count."""
+    length = np.sqrt(np.einsum("ij,ij->j", totals, totals))
+    if not (length > 0).any():
+        return 1.0
+    values = np.linalg.svd(totals[:, length > 0] / length[length > 0], compute_uv=False)
+    return float(values[0] / max(values[-1], _SMALLEST_SINGULAR_VALUE))

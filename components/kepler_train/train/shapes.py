@@ -1,0 +1,46 @@
+"""Which functions of which features the shipped pipelines of each group fit.
+
+Counters and CPU time say what a pod's cores do, and their ratios how (instructions per cycle, misses per instruction,
+the frequency): power is concave in them, since the first core that works wakes what all share. Memory, I/O and cgroup
+counts add nothing to them but room to hand idle energy to pods that merely exist. Groups without counters get convex
+functions too: CPU time as some exporters count it contains time in which a core waited.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+from kepler_train.contract.features import (
+    BPF_FEATURES,
+    CGROUP_FEATURES,
+    COUNTER_FEATURES,
+    IO_FEATURES,
+    KUBELET_FEATURES,
+    FeatureGroup,
+)
+from kepler_train.train.additive.basis import Shape
+
+_CORES = COUNTER_FEATURES + BPF_FEATURES
+
+
+def _any_curve(features: tuple[str, ...]) -> Shape:
+    return Shape(linear=features, concave=features, convex=features)
+
+
+_WORKLOAD = Shape(
+    linear=_CORES,
+    concave=_CORES,
+    ratios=tuple(combinations(_CORES, 2)),
+    excesses=tuple((counter, time) for counter in COUNTER_FEATURES for time in BPF_FEATURES),
+)
+
+SHAPES = {
+    FeatureGroup.FULL: _WORKLOAD,
+    FeatureGroup.WORKLOAD_ONLY: _WORKLOAD,
+    FeatureGroup.COUNTER_ONLY: Shape(
+        linear=COUNTER_FEATURES, concave=COUNTER_FEATURES, ratios=tuple(combinations(COUNTER_FEATURES, 2))
+    ),
+    FeatureGroup.CGROUP_ONLY: _any_curve(CGROUP_FEATURES + IO_FEATURES),
+    FeatureGroup.BPF_ONLY: _any_curve(BPF_FEATURES),
+    FeatureGroup.KUBELET_ONLY: _any_curve(KUBELET_FEATURES),
+}

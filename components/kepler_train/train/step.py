@@ -1,0 +1,181 @@
+"""The step `train`: a training part and the name of a pipeline to a candidate."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import shutil
+import sys
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, TextIO
+
+import msgspec
+
+from kepler_train.contract.errors import BrokenContract, KeplerTrainError, WrongUsage
+from kepler_train.contract.models import LOG_FILE, MODEL_FOLDER, Candidate
+from kepler_train.contract.parts import Part, interval_batches, read_part
+from kepler_train.train import registry
+from kepler_train.train.registry import Entry
+
+if TYPE_CHECKING:
+    from kepler_train.estimators.d351cbf import Request
+    from kepler_train.train.pipeline import TrainPipeline
+
+logger = logging.getLogger("kepler_train")
+
+_CHECKED_POD_ROWS = 100
+_LONGEST_REASON = 500
+
+
+def run(training_part: Path, pipeline: str, out: Path) -> Candidate:
+    """Train one pipeline, such as `CounterOnly/concave`, and write the candidate to the folder `out`.
+
+    A class that fails — it cannot be imported, raises, leaves no usable model — is a candidate with status `failed`, a
+    reason, and the traceback in `train.log`. Raises WrongUsage for a pipeline that nobody knows, BrokenContract for a
+    part that cannot be read.
+    """
+    entry = registry.find(pipeline)
+    part = read_part(training_part)
+    if part.group is not entry.group:
+        raise WrongUsage(f"{pipeline} cannot train on a part of {part.group.value}; assemble {entry.group.value}")
+    return train(training_part, part, entry, out)
+
+
+def train(training_part: Path, part: Part, entry: Entry, out: Path) -> Candidate:
+    """Train an entry on a part of its group; as `run`."""
+    from kepler_train.train.candidate import write_candidate
+
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    attempt = _Attempt(training_part, part, entry, out)
+    with _log_to(out / LOG_FILE):
+        logger.info("train %s: %d pod rows in %d node intervals", entry, part.pod_rows, part.node_intervals)
+        try:
+            candidate = attempt.candidate()
+            logger.info("train %s: done in %.1f s", entry, candidate.train_seconds)
+        except BrokenContract:
+            raise
+        except (Exception, SystemExit) as cause:  # noqa: BLE001 (whatever an author's class does is a recorded result)
+            logger.error("train %s failed\n%s", entry, traceback.format_exc())  # noqa: TRY400
+            candidate = attempt.failed(cause)
+    write_candidate(candidate, out)
+    return candidate
+
+
+@dataclass
+class _Attempt:
+    """One training, and how far it got."""
+
+    training_part: Path
+    part: Part
+    entry: Entry
+    out: Path
+    pipeline: TrainPipeline | None = None
+    notes: tuple[str, ...] = ()
+    started: float = field(default_factory=monotonic)
+
+    def candidate(self) -> Candidate:
+        """Train, check what was written, and describe it."""
+        from kepler_train.train.additive.survey import survey
+        from kepler_train.train.candidate import check_model, describe
+
+        self.pipeline = self.entry.load()(self.out)
+        self._train(self.pipeline)
+        seconds = monotonic() - self.started
+        check_model(self.pipeline, self._request(self.pipeline))
+        candidate = describe(self.pipeline, self.part.window, self._trained_on(self.pipeline), seconds)
+        if not candidate.idle_millijoules:
+            quiet = survey(interval_batches(self.training_part)).idle
+            idle = {node: estimate.millijoules for node, estimate in quiet.items()}
+            candidate = msgspec.structs.replace(candidate, idle_millijoules=idle)
+            self.notes += ("idle energies are estimated from quiet intervals, since the class gave none",)
+        return msgspec.structs.replace(candidate, notes=candidate.notes + self.notes)
+
+    def failed(self, cause: BaseException) -> Candidate:
+        """Describe a training that failed; what it has written of a model is taken away."""
+        from kepler_train.train.candidate import runtime
+
+        shutil.rmtree(self.out / MODEL_FOLDER, ignore_errors=True)
+        declared = self.pipeline
+        return Candidate(
+            run_id=self.part.window.run_id,
+            window=self.part.window,
+            group=self.entry.group,
+            model_name=self.entry.model_name,
+            model_class=declared.model_class if declared else "",
+            features=tuple(declared.features) if declared else self.entry.group.features,
+            status="failed",
+            reason=_reason(self.entry, cause),
+            runtime=runtime(),
+            train_seconds=monotonic() - self.started,
+            notes=self.notes,
+        )
+
+    def _train(self, pipeline: TrainPipeline) -> None:
+        from kepler_train.train.pipeline import StreamingPipeline
+
+        if isinstance(pipeline, StreamingPipeline):
+            pipeline.update(pipeline.fit(lambda: pipeline.in_own_order(interval_batches(self.training_part))))
+            return
+        from kepler_train.train.frames import frames_of
+
+        frames, self.notes = frames_of(self.training_part, pipeline.max_pod_rows)
+        for note in self.notes:
+            logger.info("train %s: %s", self.entry, note)
+        pipeline.train(*frames)
+
+    def _trained_on(self, pipeline: TrainPipeline) -> dict[str, int]:
+        """What the fit saw: the aligned rows where the class asked for them, else the part."""
+        part = {
+            "pod_rows": self.part.pod_rows,
+            "node_intervals": self.part.node_intervals,
+            "blocks": self.part.blocks,
+        }
+        return pipeline.trained_on or part
+
+    def _request(self, pipeline: TrainPipeline) -> Request:
+        """What an estimator might ask: some pod rows of the part, features in the model's order."""
+        batch = next(batch for batch in interval_batches(self.training_part) if len(batch.pods))
+        order = [batch.features.index(feature) for feature in pipeline.features]
+        return batch.request()[:_CHECKED_POD_ROWS, order]
+
+
+def _reason(entry: Entry, cause: BaseException) -> str:
+    """One sentence: the class, and what went wrong."""
+    said = str(cause).strip().splitlines()
+    kind = "" if isinstance(cause, KeplerTrainError) else f"{type(cause).__name__}: "
+    return f"{entry.target}: {kind}{said[0] if said else 'no message'}"[:_LONGEST_REASON]
+
+
+@contextlib.contextmanager
+def _log_to(path: Path) -> Iterator[None]:
+    """Keep progress, and what a class prints, in a file; progress is also shown where it was shown before."""
+    level = logger.level
+    with path.open("w", encoding="utf-8") as file:
+        log = _Log(file)
+        handler = logging.StreamHandler(log)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        logger.addHandler(handler)
+        if not logger.isEnabledFor(logging.INFO):
+            logger.setLevel(logging.INFO)
+        try:
+            with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+                yield
+        finally:
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+
+
+class _Log(io.TextIOBase):
+    """Writes to a file until that is closed, and then to where errors go: libraries keep the stream they first saw."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, text: str) -> int:
+        return (sys.__stderr__ or self._file).write(text) if self._file.closed else self._file.write(text)
