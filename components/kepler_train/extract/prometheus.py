@@ -65,14 +65,14 @@ class PrometheusReader:
                 raw = self._samples(form, shard.node, after - lead_of(form), until)
             except TooMuch as cause:
                 self._timeouts += cause.timed_out
-                if not self._plan.halve(form, length) or self._timeouts >= _TIMEOUTS_IN_A_ROW:
+                if not self._plan.halve(form, length, busy=cause.timed_out) or self._timeouts >= _TIMEOUTS_IN_A_ROW:
                     raise SourceError(
                         f"Prometheus at {self._connection.url} {cause} to {length / 1000:.0f} s of {form.metric} "
                         f"of {shard.node}; raise --query.max-samples or --query.timeout, or ask when it is less busy"
                     ) from cause
                 continue
             self._timeouts = 0
-            self._plan.learn(form, shard.node, length, raw.num_rows)
+            self._plan.learn(form, shard.node, length + lead_of(form), raw.num_rows)
             yield Answer(after, until, raw)
             position = until
 

@@ -32,7 +32,7 @@ from kepler_train.extract.sieve import names, times
 _log = logging.getLogger("kepler_train")
 
 SLICE_MILLISECONDS = STRETCH_MILLISECONDS // 12
-"""What is sorted and converted at once."""
+"""What is sorted and converted at once; longer than any lead."""
 
 SPOOL_ROWS = 100_000
 
@@ -153,7 +153,8 @@ class _Spool:
             raw = join(tables, form)
             self._write(form, raw, *self._slices(times(raw)))
             if lead_of(form):
-                self._write(form, raw, *self._later_slices(times(raw), lead_of(form)))
+                for lead in self._leads(times(raw), lead_of(form)):
+                    self._write(form, raw, *lead)
         self._waiting.clear()
         self._rows = 0
 
@@ -175,10 +176,11 @@ class _Spool:
         since = moments - self._starts[span] - 1
         return span, moments - 1 - since % SLICE_MILLISECONDS, inside
 
-    def _later_slices(self, moments: _Times, lead: int) -> tuple[_Times, _Times, npt.NDArray[np.bool_]]:
-        """Find for each time the slice that begins no more than a lead after it, if one does."""
-        span, start, _ = self._slices(moments + lead)
-        return span, start, (span >= 0) & (start >= moments) & (start < self._ends[span])
+    def _leads(self, moments: _Times, lead: int) -> Iterator[tuple[_Times, _Times, npt.NDArray[np.bool_]]]:
+        """Find for each span the slice that begins at each time or soon after it, and whether within a lead."""
+        for span, (begin, end) in enumerate(zip(self._starts, self._ends, strict=True)):
+            start = begin + np.maximum(-((begin - moments) // SLICE_MILLISECONDS), 0) * SLICE_MILLISECONDS
+            yield np.full(len(moments), span), start, (start - moments < lead) & (start < end)
 
     def _write(self, form: Form, raw: pa.Table, span: _Times, start: _Times, wanted: npt.NDArray[np.bool_]) -> None:
         """Write a run of samples, a batch for each node and slice, and note where each batch is."""

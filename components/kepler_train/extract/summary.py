@@ -34,7 +34,7 @@ def summarise(window: Window, folder: Path, spans: tuple[Span, ...]) -> WindowSu
     set_apart: dict[str, dict[str, int]] = {}
     for (table, reason), count in sorted(apart.items()):
         set_apart.setdefault(table, {})[reason] = count
-    _check(window, rows, set_apart, spans)
+    _check(window, rows, set_apart)
     return WindowSummary(
         window=window,
         spans=tuple(_found(span, extents, window.interval_seconds) for span in spans if _within(span, extents)),
@@ -62,7 +62,7 @@ def _found(span: Span, extents: list[tuple[datetime, datetime]], interval_second
     return Span(max(span.start, first - timedelta(seconds=interval_seconds)), min(span.end, last))
 
 
-def _check(window: Window, rows: dict[str, int], set_apart: dict[str, dict[str, int]], spans: tuple[Span, ...]) -> None:
+def _check(window: Window, rows: dict[str, int], set_apart: dict[str, dict[str, int]]) -> None:
     for tables in ((POD_STAT,), (NODE_STAT, PACKAGE)):
         if any(rows[table] for table in tables):
             continue
@@ -70,7 +70,7 @@ def _check(window: Window, rows: dict[str, int], set_apart: dict[str, dict[str, 
         lost = [f"{count} {reason}" for table in tables for reason, count in set_apart.get(table, {}).items()]
         if lost:
             raise NoData(
-                f"no usable samples of {metrics} in {_named(window, spans)}: set apart were {', '.join(lost)}; "
+                f"no usable samples of {metrics} in {_named(window)}: set apart were {', '.join(lost)}; "
                 "is this exporter healthy?"
             )
         remedy = (
@@ -78,14 +78,18 @@ def _check(window: Window, rows: dict[str, int], set_apart: dict[str, dict[str, 
             if isinstance(window.source, RecordingSource)
             else "is Kepler scraped by this Prometheus?"
         )
-        raise NoData(f"no samples of {metrics} in {_named(window, spans)}; {remedy}")
+        raise NoData(f"no samples of {metrics} in {_named(window)}; {remedy}")
 
 
-def _named(window: Window, spans: tuple[Span, ...]) -> str:
-    if not spans and isinstance(window.source, RecordingSource):
-        return ", ".join(window.source.files)
-    day = "%Y-%m-%d "
-    return ", ".join(
-        f"{span.start:{day}%H:%M}–{span.end:{'' if span.end.date() == span.start.date() else day}%H:%M} UTC"
-        for span in spans
-    )
+def _named(window: Window) -> str:
+    spans = ", ".join(_times(span) for span in window.spans)
+    if not isinstance(window.source, RecordingSource):
+        return spans
+    files = ", ".join(window.source.files)
+    return f"{spans} of {files}" if spans else files
+
+
+def _times(span: Span) -> str:
+    clock = "%H:%M:%S" if span.start.second or span.end.second else "%H:%M"
+    day = "" if span.start.date() == span.end.date() else "%Y-%m-%d "
+    return f"{span.start:%Y-%m-%d {clock}}–{span.end:{day}{clock}} UTC"
