@@ -162,6 +162,7 @@ class Node:
     def _observe(self, index: Ints, pods: Pods, activity: Activity, features: Floats) -> Stretch:
         """Keep the intervals asked for, as rows, and measure the node."""
         asked = slice(WARMTH_INTERVALS, None)
+        frequencies = self._cpu_frequencies(index, activity.frequency)[asked]
         index, features = index[asked], features[asked]
         ran = (activity.cpu_seconds[asked] > 0) & (features.sum(axis=2) > 0)
         interval, place = np.nonzero(ran)
@@ -182,7 +183,7 @@ class Node:
             true_millijoules=self.idle_millijoules + energy.sum(axis=1),
             package_millijoules=packages,
             dram_millijoules=drams,
-            cpu_frequency_kilohertz=self._cpu_frequencies(index, activity.frequency[asked]),
+            cpu_frequency_kilohertz=frequencies,
         )
 
     def _pods(self, place: Ints, generation: Ints) -> tuple[Ints, tuple[Pod, ...]]:
@@ -220,7 +221,8 @@ class Node:
         looked = index // _FREQUENCY_HELD_INTERVALS
         cpus = round(2 * self.cores)
         minutes, back = np.unique(looked, return_inverse=True)
-        first = np.searchsorted(looked, minutes)
+        # A minute that began before `index` does is only ever one that nobody asked for: the warming up is longer.
+        first = np.searchsorted(index, minutes * _FREQUENCY_HELD_INTERVALS)
         mean = frequency.mean(axis=1)[first]
         spread = 1.0 + 0.06 * normal(self._keys("cpus", cpus), minutes)
         kilohertz: Ints = np.rint(mean[:, None] * spread * 1e6).astype(np.int64)

@@ -15,7 +15,9 @@ _RESTART_EVERY = 500.0
 _RESTART_INTERVALS = 4
 """How long an exporter that restarts is away."""
 _MISSED_SHARE = 1 / 400
-_IMPOSSIBLE_SHARE = 1 / 1000
+_REBOOT_SHARE = 0.25
+"""Of the restarts: the whole node came back, and its package counters begin at 0 too."""
+_IMPOSSIBLE_SHARE = 1 / 700
 _DUPLICATE_SHARE = 1 / 1000
 
 WRAPPED_BELOW_ZERO = 2.0**64 - 2.0**20
@@ -34,7 +36,9 @@ class Faults:
     absent: npt.NDArray[np.bool_]
     """No sample of this interval was stored."""
     restarted: npt.NDArray[np.bool_]
-    """The first interval after the exporter came back: its counters begin at 0."""
+    """The first interval after the exporter came back: the totals it keeps of pods begin at 0."""
+    rebooted: npt.NDArray[np.bool_]
+    """The first interval after the node came back."""
     features: Floats
     """(m, 11), with impossible values in some rows."""
     not_a_number: npt.NDArray[np.bool_]
@@ -49,17 +53,18 @@ def no_faults(stretch: Stretch) -> Faults:
     """All well."""
     intervals = np.zeros(len(stretch.index), dtype=np.bool_)
     rows = np.zeros(len(stretch.features), dtype=np.bool_)
-    return Faults(intervals, intervals, stretch.features, rows, rows, rows)
+    return Faults(intervals, intervals, intervals, stretch.features, rows, rows, rows)
 
 
 def faults_of(seed: int, stretch: Stretch) -> Faults:
     """Draw the faults of a node's stretch."""
     restart_key = keys_of(1, seed, stretch.node, "restart")
-    _, since = stretches(restart_key, stretch.index, _RESTART_EVERY)
+    number, since = stretches(restart_key, stretch.index, _RESTART_EVERY)
     since = np.floor(since[:, 0])
+    reboot = uniform(~restart_key, number)[:, 0] < _REBOOT_SHARE
     missed = uniform(keys_of(1, seed, stretch.node, "missed"), stretch.index)[:, 0] < _MISSED_SHARE
     drawn = _per_row(stretch, seed)
-    impossible, what = drawn < _IMPOSSIBLE_SHARE, np.floor(drawn / _IMPOSSIBLE_SHARE * 8)
+    impossible, what = drawn < _IMPOSSIBLE_SHARE, np.floor(drawn / _IMPOSSIBLE_SHARE * 7)
     features = stretch.features.copy()
     for case, feature in enumerate(("curr_cache_miss", "curr_cpu_cycles", "curr_cpu_instr", "curr_cpu_time")):
         features[impossible & (what == case), WORKLOAD_FEATURES.index(feature)] = WRAPPED_BELOW_ZERO
@@ -68,6 +73,7 @@ def faults_of(seed: int, stretch: Stretch) -> Faults:
     return Faults(
         absent=(since < _RESTART_INTERVALS) | missed,
         restarted=since == _RESTART_INTERVALS,
+        rebooted=(since == _RESTART_INTERVALS) & reboot,
         features=features,
         not_a_number=impossible & (what == 5),
         empty_labels=impossible & (what == 6),

@@ -11,6 +11,9 @@ Written from how processors work, for no model in particular. Per pod and interv
 - the uncore (ring, last-level cache) speeds up with traffic and saturates; what it uses beyond idle is its users';
 - silicon that was busy is warm and leaks more for about a minute.
 
+Magnitudes follow a recorded two-package Broadwell: 53 W idle, about 215 W with all cores busy, and a wake-up of the
+uncore and memory by the first few threads that costs as much as several busy cores.
+
 Everything beyond the node's idle energy is caused by pods and belongs to them: pods and idle add up to the node.
 All arrays are (t, s): interval by pod place; node-level ones are (t, 1).
 """
@@ -42,9 +45,9 @@ class Architecture:
     """One active core's clock tree and front end, at `REFERENCE_FREQUENCY` and its voltage."""
     core_leakage_power: float = 0.7
     instruction_energy_scale: float = 1.0
-    uncore_power: float = 14.0
+    uncore_power: float = 17.0
     """What the uncore uses at full traffic beyond idle."""
-    dram_standby_power: float = 8.0
+    dram_standby_power: float = 9.0
     """What memory in use needs beyond self-refresh."""
     miss_energy: float = 45.0
     miss_latency_nanoseconds: float = 85.0

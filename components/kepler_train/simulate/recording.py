@@ -28,11 +28,11 @@ POD_SAMPLES_PER_FILE = 50_000
 TRUTH_FOLDER = "truth"
 
 
-def write_node(node: Node, out: Path) -> Iterator[Path]:
+def write_node(node: Node, out: Path, samples_per_file: int = POD_SAMPLES_PER_FILE) -> Iterator[Path]:
     """Write one node's part of a window, file by file; yields each recording once it and its truth are written."""
     spec = node.spec
     exporter = NodeExporter(node, spec.intervals)
-    step = max(1, POD_SAMPLES_PER_FILE // spec.pods_per_node)
+    step = max(1, samples_per_file // spec.pods_per_node)
     end = spec.first_interval + spec.intervals
     for first in range(spec.first_interval, end, step):
         stretch = node.stretch(first, min(step, end - first))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from kepler_train.contract.features import WORKLOAD_FEATURES, exporter_label
+from kepler_train.contract.tables import FREQUENCY, METRIC_OF_TABLE, NODE_STAT, PACKAGE, POD_STAT
 from kepler_train.simulate.cluster import PACKAGES, Node, Stretch
 from kepler_train.simulate.faults import (
     DRAM_WRAP_MILLIJOULES,
@@ -20,10 +21,10 @@ from kepler_train.simulate.faults import (
 )
 from kepler_train.simulate.randomness import keys_of, uniform
 
-POD_METRIC = "pod_energy_stat"
-NODE_METRIC = "node_energy_stat"
-FREQUENCY_METRIC = "node_cpu_scaling_frequency_hertz"
-PACKAGE_METRIC = "node_package_energy_millijoule"
+POD_METRIC = METRIC_OF_TABLE[POD_STAT]
+NODE_METRIC = METRIC_OF_TABLE[NODE_STAT]
+FREQUENCY_METRIC = METRIC_OF_TABLE[FREQUENCY]
+PACKAGE_METRIC = METRIC_OF_TABLE[PACKAGE]
 
 Labels = dict[str, str]
 
@@ -61,7 +62,7 @@ class NodeExporter:
         keys = keys_of(2 * PACKAGES, node.spec.seed, node.name, "counters")
         drawn = uniform(keys, np.zeros(1, dtype=np.int64)).reshape(PACKAGES, 2)
         before_wrap = node.idle_millijoules * expected_intervals / PACKAGES * np.array([1.0, 0.7])
-        start = np.array(self._wrap) - (0.1 + 0.7 * drawn) * before_wrap if node.spec.faults else drawn * 1e8
+        start = np.array(self._wrap) - (0.05 + 0.45 * drawn) * before_wrap if node.spec.faults else drawn * 1e8
         self._package_totals = np.maximum(start, 0.0).astype(np.int64)
 
     def scrapes(self, stretch: Stretch) -> Iterator[Scrape]:
@@ -72,6 +73,7 @@ class NodeExporter:
         for at, index in enumerate(stretch.index.tolist()):
             if faults.restarted[at]:
                 self._pod_totals.clear()
+            if faults.rebooted[at]:
                 self._package_totals[:] = 0
             self._package_totals += np.stack([stretch.package_millijoules[at], stretch.dram_millijoules[at]], axis=1)
             self._package_totals %= np.array(self._wrap)

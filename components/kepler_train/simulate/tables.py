@@ -6,10 +6,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from kepler_train.contract.features import WORKLOAD_FEATURES
+from kepler_train.contract.features import ARCHITECTURE, WORKLOAD_FEATURES
 from kepler_train.contract.tables import (
     FREQUENCY,
     FREQUENCY_SCHEMA,
+    NODE_ENERGY_PARTS,
     NODE_STAT,
     NODE_STAT_SCHEMA,
     PACKAGE,
@@ -39,53 +40,11 @@ TRUTH_SCHEMA = pa.schema(
 
 def window_tables(stretch: Stretch) -> dict[str, pa.Table]:
     """The four tables of a window, by the contract's names; faults are an exporter's and not in here."""
-    intervals = len(stretch.index)
-    frequencies = stretch.cpu_frequency_kilohertz.astype(np.float64) * 1e3
-    cpus, packages = frequencies.shape[1], stretch.package_millijoules.shape[1]
-    dram = stretch.dram_millijoules.astype(np.float64)
-    package = stretch.package_millijoules.astype(np.float64)
-    node_dram, node_package = dram.sum(axis=1) / 1e3, package.sum(axis=1) / 1e3
-    nothing = np.zeros(intervals)
-    energies = {"core": node_package - node_dram, "dram": node_dram, "pkg": node_package}
-    node = {f"node_curr_{name.removeprefix('curr_')}": sums for name, sums in _columns(stretch.node_sums())}
-    for field in NODE_STAT_SCHEMA.names:
-        if field.endswith("_joule"):
-            node[field] = energies.get(field.split("_")[-2], nothing)
     return {
-        POD_STAT: _table(
-            POD_STAT_SCHEMA,
-            stretch,
-            stretch.row_interval,
-            {
-                **_pod_names(stretch),
-                **dict(_columns(stretch.features)),
-                "pod_energy_millijoules": stretch.attributed_millijoules.astype(np.float64),
-            },
-        ),
-        NODE_STAT: _table(
-            NODE_STAT_SCHEMA,
-            stretch,
-            np.arange(intervals),
-            {"cpu_architecture": _dictionary(np.zeros(intervals, np.int64), [stretch.cpu_architecture]), **node},
-        ),
-        FREQUENCY: _table(
-            FREQUENCY_SCHEMA,
-            stretch,
-            np.repeat(np.arange(intervals), cpus),
-            {"cpu": _numbered(intervals, cpus), "frequency_hertz": frequencies.reshape(-1)},
-        ),
-        PACKAGE: _table(
-            PACKAGE_SCHEMA,
-            stretch,
-            np.repeat(np.arange(intervals), packages),
-            {
-                "pkg_id": _numbered(intervals, packages),
-                "package_energy_millijoules": package.reshape(-1),
-                "core_energy_millijoules": np.zeros(intervals * packages),
-                "dram_energy_millijoules": dram.reshape(-1),
-                "uncore_energy_millijoules": np.zeros(intervals * packages),
-            },
-        ),
+        POD_STAT: _pods(stretch),
+        NODE_STAT: _nodes(stretch),
+        FREQUENCY: _frequencies(stretch),
+        PACKAGE: _packages(stretch),
     }
 
 
@@ -100,6 +59,49 @@ def truth_table(stretch: Stretch) -> pa.Table:
     return _table(TRUTH_SCHEMA, stretch, stretch.row_interval, columns)
 
 
+def _pods(stretch: Stretch) -> pa.Table:
+    columns = {
+        **_pod_names(stretch),
+        **_columns(stretch.features),
+        "pod_energy_millijoules": stretch.attributed_millijoules.astype(np.float64),
+    }
+    return _table(POD_STAT_SCHEMA, stretch, stretch.row_interval, columns)
+
+
+def _nodes(stretch: Stretch) -> pa.Table:
+    intervals = len(stretch.index)
+    package = stretch.node_energy_millijoules / 1e3
+    dram = stretch.dram_millijoules.sum(axis=1) / 1e3
+    joule = {"core": package - dram, "dram": dram, "pkg": package}
+    columns = {
+        ARCHITECTURE: _dictionary(np.zeros(intervals, np.int64), [stretch.cpu_architecture]),
+        **{f"node_curr_{name.removeprefix('curr_')}": sums for name, sums in _columns(stretch.node_sums()).items()},
+        **{f"node_curr_energy_in_{part}_joule": joule.get(part, np.zeros(intervals)) for part in NODE_ENERGY_PARTS},
+    }
+    return _table(NODE_STAT_SCHEMA, stretch, np.arange(intervals), columns)
+
+
+def _frequencies(stretch: Stretch) -> pa.Table:
+    intervals, cpus = stretch.cpu_frequency_kilohertz.shape
+    columns = {
+        "cpu": _numbered(intervals, cpus),
+        "frequency_hertz": stretch.cpu_frequency_kilohertz.reshape(-1) * 1e3,
+    }
+    return _table(FREQUENCY_SCHEMA, stretch, np.repeat(np.arange(intervals), cpus), columns)
+
+
+def _packages(stretch: Stretch) -> pa.Table:
+    intervals, packages = stretch.package_millijoules.shape
+    columns = {
+        "pkg_id": _numbered(intervals, packages),
+        "package_energy_millijoules": stretch.package_millijoules.reshape(-1).astype(np.float64),
+        "core_energy_millijoules": np.zeros(intervals * packages),
+        "dram_energy_millijoules": stretch.dram_millijoules.reshape(-1).astype(np.float64),
+        "uncore_energy_millijoules": np.zeros(intervals * packages),
+    }
+    return _table(PACKAGE_SCHEMA, stretch, np.repeat(np.arange(intervals), packages), columns)
+
+
 def _table(
     schema: pa.Schema, stretch: Stretch, interval: Ints, columns: dict[str, pa.Array | npt.NDArray[np.float64]]
 ) -> pa.Table:
@@ -111,8 +113,8 @@ def _table(
     return pa.Table.from_arrays([pa.array(columns[name]) for name in schema.names], schema=schema)
 
 
-def _columns(features: Floats) -> list[tuple[str, Floats]]:
-    return [(name, np.ascontiguousarray(features[:, at])) for at, name in enumerate(WORKLOAD_FEATURES)]
+def _columns(features: Floats) -> dict[str, Floats]:
+    return {name: np.ascontiguousarray(features[:, at]) for at, name in enumerate(WORKLOAD_FEATURES)}
 
 
 def _pod_names(stretch: Stretch) -> dict[str, pa.Array]:
