@@ -11,8 +11,8 @@ Written from how processors work, for no model in particular. Per pod and interv
 - the uncore (ring, last-level cache) speeds up with traffic and saturates; what it uses beyond idle is its users';
 - silicon that was busy is warm and leaks more for about a minute.
 
-Magnitudes follow a recorded two-package Broadwell: 53 W idle, about 215 W with all cores busy, and a wake-up of the
-uncore and memory by the first few threads that costs as much as several busy cores.
+Magnitudes follow a recorded two-package Broadwell: 53 W idle, about 210 W with 32 busy threads, and a wake-up of the
+uncore and memory by the first few threads that costs as much as several busy cores. There is no power limit.
 
 Everything beyond the node's idle energy is caused by pods and belongs to them: pods and idle add up to the node.
 All arrays are (t, s): interval by pod place; node-level ones are (t, 1).
