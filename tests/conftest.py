@@ -30,3 +30,12 @@ def recordings() -> dict[str, Path]:
     if not all(path.is_file() for path in found.values()):
         missing(f"no recordings in {folder}; set KEPLER_RECORDINGS to the folder that holds them")
     return found
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out whole runs of minutes, except in CI and where tests are asked for by mark."""
+    if IN_CI or config.getoption("-m"):
+        return
+    long = [item for item in items if item.get_closest_marker("e2e")]
+    config.hook.pytest_deselected(items=long)
+    items[:] = [item for item in items if item not in long]

@@ -32,9 +32,9 @@ def kepler_train(*words: object, folder: Path, environment: Mapping[str, str] | 
     result = folder / "result.json"
     result.unlink(missing_ok=True)
     json_option = ["--json", str(result)] if words[0] == "run" else []
+    main = "import sys; from kepler_train.cli import main; sys.exit(main())"
     done = subprocess.run(
-        [sys.executable, "-c", "import sys; from kepler_train.cli import main; sys.exit(main())", *map(str, words)]
-        + json_option,
+        [sys.executable, "-c", main, *map(str, words), *json_option],
         cwd=folder,
         env={**os.environ, **(environment or {})},
         capture_output=True,
