@@ -170,13 +170,8 @@ def _adds_up(model: Model, candidate: Candidate, part: Path) -> Check:
 def _idle(candidate: Candidate, part: Path) -> Check:
     means = {node: summary.mean_millijoules for node, summary in read_part(part).nodes.items()}
     wrong = [node for node, mean in means.items() if not 0 <= candidate.idle_of(node) <= mean]
-    return Check(
-        "leaves each node an idle energy between none and what it uses",
-        not wrong,
-        f"idle energy of {', '.join(wrong)} is negative or above the node's mean; give mJ per interval"
-        if wrong
-        else "",
-    )
+    remedy = f"that of {', '.join(wrong)} is negative or above the node's mean; give mJ per interval" if wrong else ""
+    return Check("leaves each node an idle energy between none and what it uses", not wrong, remedy)
 
 
 def _new_architecture(model: Model, request: Request) -> Check:

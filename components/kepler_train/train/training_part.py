@@ -53,7 +53,8 @@ class TrainingPart:
 
     def sum_over_pods(self, per_pod: Array) -> Array:
         """Add up values of pod rows, (m,) or (m, c), into node intervals, (k,) or (k, c)."""
-        return sum_by_interval(np.searchsorted(self.interval, np.arange(len(self) + 1)), per_pod)
+        starts = np.searchsorted(self.interval, np.arange(len(self) + 1))
+        return sum_by_interval(starts, np.atleast_2d(per_pod.T)).T.reshape(len(self), *per_pod.shape[1:])
 
     def idle_millijoules(self) -> dict[str, float]:
         """Estimate each node's idle energy per interval from its quiet intervals."""
@@ -133,7 +134,7 @@ def aligned(
 def _complete(rows: pd.DataFrame, intervals: pd.DataFrame, numeric: list[str]) -> Integers:
     """The numbers of intervals whose pods have no holes and add up to what the node's own labels, where there, say."""
     numbers, firsts = np.unique(rows["interval"].to_numpy(), return_index=True)
-    sums = sum_by_interval(np.append(firsts, len(rows)), rows[numeric].to_numpy(np.float64))
+    sums = sum_by_interval(np.append(firsts, len(rows)), rows[numeric].to_numpy(np.float64).T).T
     labels = intervals[[_label(feature) for feature in numeric]].to_numpy(np.float64)[numbers]
     lost = np.abs(sums - labels) > _ROUNDING + _ROUNDING_SHARE * np.abs(labels)
     complete: Integers = numbers[np.isfinite(sums).all(axis=1) & ~lost.any(axis=1)]

@@ -54,9 +54,10 @@ class Basis:
     """(p,): the functions that are not linear, which a ridge may shrink."""
 
     def units(self, pods: Array) -> Array:
-        """The units of each pod row, (m, H), from features (m, n)."""
-        one = np.ones((len(pods), 1))
-        values: Array = np.hstack([pods, one]) @ np.vstack([self.weights / self.scale[:, None], -self.offsets])
+        """The units of each pod row, transposed: (H, m), from features (m, n)."""
+        inputs = np.ones((len(self.scale) + 1, len(pods)))
+        inputs[:-1] = pods.T
+        values: Array = np.vstack([self.weights / self.scale[:, None], -self.offsets]).T @ inputs
         return np.maximum(values, 0.0, out=values)
 
 

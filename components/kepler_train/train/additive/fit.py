@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from kepler_train.contract.parts import IntervalBatch
 from kepler_train.train.additive.basis import Basis, Shape, basis_of
@@ -44,6 +45,11 @@ def fit_additive(
     `features` name the columns of the batches' pod rows. With `by_architecture`, nodes of different CPU architectures
     get functions of their own.
     """
+    with threadpool_limits(limits=1, user_api="blas"):  # matrices are small: threads would only wait for each other
+        return _fit(batches, features, shape, by_architecture=by_architecture)
+
+
+def _fit(batches: Batches, features: tuple[str, ...], shape: Shape, *, by_architecture: bool) -> AdditiveFit:
     seen = survey(batches())
     basis = basis_of(shape, features, seen.pod_sample)
     nodes, architectures = list(seen.architectures), np.array(list(seen.architectures.values()))

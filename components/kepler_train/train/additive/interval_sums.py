@@ -20,7 +20,7 @@ Array = npt.NDArray[np.float64]
 
 HELD_BYTES = 64 << 20
 CHUNK_INTERVALS = 8_192
-CHUNK_POD_ROWS = 4_096
+CHUNK_POD_ROWS = 2_048
 """Pod rows whose units are computed at once; they should fit into a processor's cache."""
 
 
@@ -68,7 +68,7 @@ class IntervalSums:
                 batch.block_start_seconds[first:last],
                 batch.energy_millijoules[first:last],
             ]
-            rows = np.column_stack([*keys, sums])
+            rows = np.column_stack([*keys, sums.T])
             self._file.write(rows.tobytes())
             self._width = rows.shape[1]
         self.pod_rows += len(batch.pods)

@@ -46,7 +46,7 @@ def survey(batches: Iterable[IntervalBatch]) -> Survey:
     energy, count = 0.0, 0
     for batch in batches:
         pods.add(batch.pods)
-        totals = sum_by_interval(batch.starts, batch.pods)
+        totals = sum_by_interval(batch.starts, np.ascontiguousarray(batch.pods.T)).T
         node = intervals.setdefault(batch.node, EvenSample(SAMPLED_INTERVALS_PER_NODE))
         node.add(np.column_stack([totals, batch.energy_millijoules]))
         architectures[batch.node] = batch.cpu_architecture
@@ -65,12 +65,12 @@ def survey(batches: Iterable[IntervalBatch]) -> Survey:
 
 
 def sum_by_interval(starts: npt.NDArray[np.int64], values: Array) -> Array:
-    """Add up values of pod rows, (m, c), into node intervals, (k, c); interval i has rows starts[i]:starts[i + 1]."""
-    from scipy.sparse import csr_matrix
-
-    rows = len(values)
-    indicator = csr_matrix((np.ones(rows), np.arange(rows), starts), shape=(len(starts) - 1, rows))
-    return np.asarray(indicator @ values)
+    """Add up values of pod rows, (c, m), into node intervals, (c, k); interval i has rows starts[i]:starts[i + 1]."""
+    occupied = np.flatnonzero(starts[1:] > starts[:-1])
+    sums = np.zeros((len(values), len(starts) - 1))
+    if len(occupied):
+        sums[:, occupied] = np.add.reduceat(values, starts[occupied], axis=1)
+    return sums
 
 
 def _condition(totals: Array) -> float:

@@ -1,0 +1,160 @@
+"""Classes as authors write them, good and bad, by name for the step and the suite."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+from sklearn.linear_model import LinearRegression
+from sklearn.preprocessing import FunctionTransformer, MaxAbsScaler
+
+from kepler_train import Fitted, StreamingPipeline, TrainPipeline
+from kepler_train.contract.features import COUNTER_FEATURES
+
+
+class Counters(TrainPipeline):
+    """A sound class: coefficients ≥ 0, fitted to sums over pods; its features are not in the usual order."""
+
+    model_name = "counters"
+    model_class = "scikit"
+    model_file = "model.sav"
+    features = COUNTER_FEATURES[::-1]
+
+    intercept = 0.0
+
+    def train(self, pod_stat_data, node_stat_data, freq_data, pkg_data):
+        training = self.training_part(pod_stat_data, node_stat_data, freq_data, pkg_data)
+        scaler = MaxAbsScaler().fit(training.pods)
+        model = LinearRegression(positive=True, fit_intercept=False)
+        idle = training.idle_millijoules()
+        dynamic = training.energy_millijoules - np.array([idle[node] for node in training.node])
+        model.fit(training.sum_over_pods(scaler.transform(training.pods)), dynamic)
+        model.intercept_ = self.intercept
+        return self.update(self.fitted_of(model, scaler, idle))
+
+    def fitted_of(self, model, scaler, idle):
+        return Fitted(model=model, scaler=scaler, idle_millijoules=idle)
+
+
+class Small(Counters):
+    model_name = "small"
+    max_pod_rows = 500
+
+
+class Raises(Counters):
+    model_name = "raises"
+
+    def train(self, pod_stat_data, node_stat_data, freq_data, pkg_data):
+        print("about to divide")  # noqa: T201
+        return 1 / 0
+
+
+class Exits(Raises):
+    model_name = "exits"
+
+    def train(self, pod_stat_data, node_stat_data, freq_data, pkg_data):
+        sys.exit("enough")
+
+
+class WritesNothing(Raises):
+    model_name = "writes-nothing"
+
+    def train(self, pod_stat_data, node_stat_data, freq_data, pkg_data):
+        return None
+
+
+class WritesItself(Counters):
+    """Leaves the estimator's files itself, without update."""
+
+    model_name = "writes-itself"
+
+    def fitted_of(self, model, scaler, idle):
+        fitted = super().fitted_of(model, scaler, idle)
+        other = Counters(self.folder / "other")
+        other.update(fitted)
+        other.model_folder.rename(self.model_folder)
+        (self.folder / "other").rmdir()
+        path = self.model_folder / "metadata.json"
+        path.write_text(path.read_text().replace('"counters"', '"writes-itself"'))
+
+    def update(self, fitted):
+        return None
+
+
+class WritesOtherFile(WritesItself):
+    model_name = "writes-itself"
+
+    def fitted_of(self, model, scaler, idle):
+        super().fitted_of(model, scaler, idle)
+        (self.model_folder / "model.sav").rename(self.model_folder / "model.h5")
+
+
+class SaysOtherwise(WritesItself):
+    """Writes metadata that is not what the class declares."""
+
+    model_name = "writes-itself"
+
+    def fitted_of(self, model, scaler, idle):
+        super().fitted_of(model, scaler, idle)
+        path = self.model_folder / "metadata.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "features": list(COUNTER_FEATURES)}))
+
+
+class NotANumber(Counters):
+    model_name = "not-a-number"
+    intercept = float("nan")
+
+
+class KeepsALambda(Counters):
+    model_name = "keeps-a-lambda"
+
+    def fitted_of(self, model, scaler, idle):
+        return Fitted(model=model, scaler=FunctionTransformer(lambda x: x), idle_millijoules=idle)
+
+
+class GivesToTheIdle(Counters):
+    model_name = "gives-to-the-idle"
+    intercept = 20_000.0
+
+
+class LooksAround(Counters):
+    """Scales by what else is in the request."""
+
+    model_name = "looks-around"
+
+    def fitted_of(self, model, scaler, idle):
+        from sklearn.preprocessing import normalize
+
+        return Fitted(model, FunctionTransformer(normalize, kw_args={"axis": 0, "norm": "max"}), {}, idle)
+
+
+class Unrepeatable(Counters):
+    model_name = "unrepeatable"
+
+    def fitted_of(self, model, scaler, idle):
+        model.coef_ = model.coef_ * np.random.default_rng().uniform(0.9, 1.1)
+        return super().fitted_of(model, scaler, idle)
+
+
+class InJoules(Counters):
+    model_name = "in-joules"
+
+    def fitted_of(self, model, scaler, idle):
+        model.coef_ = model.coef_ / 1000
+        return super().fitted_of(model, scaler, {node: 10 * energy for node, energy in idle.items()})
+
+
+class Streams(StreamingPipeline):
+    """Looks at batches in its own order of features."""
+
+    model_name = "streams"
+    model_class = "scikit"
+    model_file = "model.sav"
+    features = COUNTER_FEATURES[::-1]
+
+    def fit(self, batches):
+        most = np.max([batch.pods.max(axis=0) for batch in batches()], axis=0)
+        model = LinearRegression()
+        model.coef_, model.intercept_, model.n_features_in_ = np.array([1e5, 0.0, 0.0]), 0.0, 3
+        return Fitted(model=model, scaler=MaxAbsScaler().fit(most[None, :]))

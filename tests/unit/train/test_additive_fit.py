@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from kepler_train.contract.features import COUNTER_FEATURES, FeatureGroup
+from kepler_train.train import synthetic
+from kepler_train.train.additive import interval_sums
+from kepler_train.train.additive.basis import Shape, basis_of
+from kepler_train.train.additive.even_sample import EvenSample
+from kepler_train.train.additive.fit import fit_additive
+from kepler_train.train.additive.nnls import nnls
+from kepler_train.train.additive.survey import survey
+from kepler_train.train.shapes import SHAPES
+from tests.unit.train.conftest import batches_of
+
+COUNTERS = SHAPES[FeatureGroup.COUNTER_ONLY]
+WORKLOAD = FeatureGroup.WORKLOAD_ONLY.features
+
+
+def fit(batches, features=COUNTER_FEATURES, shape=COUNTERS, **options):
+    return fit_additive(lambda: iter(batches), features, shape, **options)
+
+
+def error_per_pod(network, nodes, features=COUNTER_FEATURES):
+    """Energy-weighted, over all pod rows."""
+    rows = np.concatenate([batch.pods for batch in batches_of(nodes, features)])
+    truth = np.concatenate([node.power_millijoules for node in nodes])
+    return np.abs(network(rows) - truth).sum() / truth.sum()
+
+
+@pytest.mark.parametrize("shape", [Shape(linear=COUNTER_FEATURES), COUNTERS], ids=["linear", "concave"])
+def test_known_power_per_pod_and_idle_are_found_from_sums(nodes, shape):
+    found = fit(batches_of(nodes, COUNTER_FEATURES), shape=shape)
+    strangers = synthetic.cluster(nodes=1, intervals=100, seed=77)
+    assert error_per_pod(found.pooled, strangers) < 0.03
+    for node in nodes:
+        assert found.idle_millijoules[node.name] == pytest.approx(node.idle_millijoules, rel=0.03)
+
+
+def test_workload_features_find_known_power_too(nodes):
+    found = fit(batches_of(nodes, WORKLOAD), WORKLOAD, SHAPES[FeatureGroup.WORKLOAD_ONLY])
+    assert error_per_pod(found.pooled, nodes, WORKLOAD) < 0.04
+
+
+def test_a_pod_that_does_nothing_gets_nothing_and_none_gets_less(nodes):
+    found = fit(batches_of(nodes, COUNTER_FEATURES)).pooled
+    assert found(np.zeros((1, 3))).tolist() == [0.0]
+    random = np.random.default_rng(1)
+    far = np.exp(random.uniform(0, 40, (1000, 3))) * random.integers(0, 2, (1000, 3))
+    powers = found(far)
+    assert np.isfinite(powers).all()
+    assert (powers >= 0).all()
+
+
+def test_power_grows_with_every_counter_and_not_faster_than_before_beyond_what_was_seen(nodes):
+    found = fit(batches_of(nodes, COUNTER_FEATURES)).pooled
+    pod = nodes[0].pods[:1, :3]
+    assert (np.diff(found(pod * np.linspace(0, 10, 50)[:, None])) >= -1e-6).all()
+    assert found(pod * 4)[0] <= 4 * found(pod)[0] * (1 + 1e-9)
+    for feature in range(3):
+        more = np.repeat(pod, 50, axis=0)
+        more[:, feature] *= np.linspace(0, 10, 50)
+        assert (np.diff(found(more)) >= -1e-6).all()
+
+
+def test_the_fit_does_not_depend_on_how_batches_are_cut(nodes):
+    whole = fit(batches_of(nodes, COUNTER_FEATURES, 1000))
+    pieces = fit(batches_of(nodes, COUNTER_FEATURES, 7))
+    rows = nodes[0].pods[:500, :3]
+    assert pieces.pooled(rows) == pytest.approx(whole.pooled(rows), rel=1e-6)
+    assert pieces.idle_millijoules == pytest.approx(whole.idle_millijoules, rel=1e-9)
+
+
+def test_what_does_not_fit_into_memory_gives_the_same(nodes, monkeypatch):
+    in_memory = fit(batches_of(nodes, COUNTER_FEATURES))
+    monkeypatch.setattr(interval_sums, "HELD_BYTES", 1_000)
+    monkeypatch.setattr(interval_sums, "CHUNK_INTERVALS", 37)
+    from_disk = fit(batches_of(nodes, COUNTER_FEATURES))
+    rows = nodes[0].pods[:500, :3]
+    assert from_disk.pooled(rows) == pytest.approx(in_memory.pooled(rows), rel=1e-9)
+
+
+def test_the_sums_that_are_kept_are_those_of_the_functions(nodes):
+    batches = batches_of(nodes, COUNTER_FEATURES, 30)
+    basis = basis_of(COUNTERS, COUNTER_FEATURES, batches[0].pods)
+    sums = interval_sums.IntervalSums(batches, ["node1", "node2"], basis.units)
+    kept = np.concatenate([rows.sums for rows in sums])
+    direct = [batch.sum_over_pods(basis.units(batch.pods).T) for batch in batches]
+    assert kept == pytest.approx(np.concatenate(direct), rel=1e-9, abs=1e-9)
+    assert (sums.pod_rows, sums.node_intervals) == (sum(len(batch.pods) for batch in batches), len(kept))
+
+
+def test_intervals_without_pods_count_as_idle_ones(nodes):
+    batch = batches_of(nodes[:1], COUNTER_FEATURES, 400)[0]
+    gone = np.zeros(len(batch), dtype=bool)
+    gone[[0, 7, 8, -1]] = True
+    rows = ~np.repeat(gone, np.diff(batch.starts))
+    lengths = np.where(gone, 0, np.diff(batch.starts))
+    holey = type(batch)(
+        **{
+            **vars(batch),
+            "pods": batch.pods[rows],
+            "starts": np.concatenate([[0], np.cumsum(lengths)]),
+            "energy_millijoules": np.where(gone, nodes[0].idle_millijoules, batch.energy_millijoules),
+        }
+    )
+    found = fit([holey])
+    assert error_per_pod(found.pooled, nodes) < 0.05
+    assert found.idle_millijoules["node1"] == pytest.approx(nodes[0].idle_millijoules, rel=0.03)
+
+
+def test_features_without_signal_and_constant_ones_change_nothing(nodes):
+    batches = [
+        type(batch)(**{**vars(batch), "pods": batch.pods * np.array([0.0, 1.0, 1.0]) + np.array([0.0, 0.0, 0.0])})
+        for batch in batches_of(nodes, COUNTER_FEATURES)
+    ]
+    found = fit(batches)
+    assert np.isfinite(found.pooled(nodes[0].pods[:10, :3])).all()
+    assert "without use: curr_cache_miss" in found.notes
+
+
+def test_a_window_of_a_few_intervals_can_be_fitted(nodes):
+    node = synthetic.cluster(nodes=1, intervals=5)
+    found = fit(batches_of(node, COUNTER_FEATURES))
+    assert np.isfinite(found.pooled(node[0].pods[:, :3])).all()
+    assert 0 <= found.idle_millijoules["node1"] <= node[0].energy_millijoules.max()
+
+
+def test_pods_that_never_do_anything_get_nothing(nodes):
+    batches = [
+        type(batch)(**{**vars(batch), "pods": batch.pods * 0.0}) for batch in batches_of(nodes, COUNTER_FEATURES)
+    ]
+    found = fit(batches)
+    assert found.pooled(nodes[0].pods[:5, :3]).tolist() == [0.0] * 5
+
+
+def test_a_few_wild_measurements_do_little_harm(nodes):
+    wild = np.where(np.arange(400) % 25 == 0, 3.0, 1.0)
+    batches = [
+        type(batch)(**{**vars(batch), "energy_millijoules": batch.energy_millijoules * wild})
+        for batch in batches_of(nodes, COUNTER_FEATURES, 400)
+    ]
+    assert error_per_pod(fit(batches).pooled, nodes) < 0.05
+
+
+def test_nodes_of_different_architectures_get_functions_of_their_own():
+    mixed = synthetic.cluster(nodes=4, intervals=300, architectures=tuple(synthetic.ARCHITECTURE_FACTORS))
+    found = fit(batches_of(mixed, COUNTER_FEATURES), by_architecture=True)
+    for node in mixed:
+        assert error_per_pod(found.by_architecture[node.cpu_architecture], [node]) < 0.04
+    assert error_per_pod(found.pooled, mixed) > 0.1
+
+
+def test_with_six_nodes_whole_nodes_are_left_out_to_choose_the_ridge():
+    many = synthetic.cluster(nodes=7, intervals=100)
+    found = fit(batches_of(many, COUNTER_FEATURES))
+    assert error_per_pod(found.pooled, many) < 0.03
+    assert set(found.idle_millijoules) == {node.name for node in many}
+
+
+@pytest.mark.parametrize("features", list(combinations(range(3), 2)))
+def test_every_function_is_zero_at_rest_and_never_negative(nodes, features):
+    sample = nodes[0].pods[:500, :3]
+    shape = SHAPES[FeatureGroup.WORKLOAD_ONLY]
+    names = (*WORKLOAD[:3], "curr_cpu_time")
+    sample = np.column_stack([sample, nodes[0].pods[:500, WORKLOAD.index("curr_cpu_time")]])
+    basis = basis_of(shape, names, sample)
+    scaled = np.random.default_rng(2).uniform(0, 2, (300, 4))
+    scaled[:, features] = 0.0
+    values = basis.units(scaled * basis.scale).T @ basis.columns
+    assert values.min() > -1e-9
+    assert basis.units(np.zeros((1, 4))).sum() == 0.0
+
+
+def test_nnls_agrees_with_scipy_on_the_matrix_itself():
+    from scipy.optimize import nnls as reference
+
+    random = np.random.default_rng(3)
+    matrix = random.random((200, 12)) * 10.0 ** random.integers(-3, 4, 12)
+    target = matrix @ np.maximum(random.normal(size=12), 0) + random.normal(size=200)
+    assert nnls(matrix.T @ matrix, matrix.T @ target) == pytest.approx(reference(matrix, target)[0], rel=1e-6, abs=1e-9)
+
+
+def test_nnls_bears_columns_of_zeros_and_columns_that_repeat():
+    matrix = np.random.default_rng(4).random((50, 3))
+    doubled = np.column_stack([matrix, matrix, np.zeros(50)])
+    solution = nnls(doubled.T @ doubled, doubled.T @ (matrix @ [1.0, 2.0, 3.0]))
+    assert solution[:3] + solution[3:6] == pytest.approx([1.0, 2.0, 3.0], rel=1e-4)
+    assert solution[6] == 0.0
+
+
+def test_an_even_sample_is_bounded_and_does_not_depend_on_pieces():
+    rows = np.arange(10_000.0)
+    whole, pieces = EvenSample(100), EvenSample(100)
+    whole.add(rows)
+    for start in range(0, 10_000, 13):
+        pieces.add(rows[start : start + 13])
+    assert whole.rows().tolist() == pieces.rows().tolist()
+    assert 100 <= len(whole.rows()) < 200
+    assert len(set(np.diff(whole.rows()))) == 1
+
+
+def test_condition_tells_pods_that_move_together_from_those_that_do_not(nodes):
+    batches = batches_of(nodes, COUNTER_FEATURES)
+    together = [
+        type(batch)(**{**vars(batch), "pods": batch.pods[:, :1] * np.array([1.0, 2.0, 3.0])}) for batch in batches
+    ]
+    assert survey(together).condition > 1e6
+    assert survey(batches).condition < 100
