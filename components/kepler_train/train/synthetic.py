@@ -189,7 +189,11 @@ def _tables(node: SyntheticNode, chosen: npt.NDArray[np.bool_]) -> Tables:
 
 
 def _table(schema: pa.Schema, **columns: Array | npt.NDArray[np.int64] | list[str]) -> pa.Table:
-    return pa.table([pa.array(columns[field.name]).cast(field.type) for field in schema], schema=schema)
+    return pa.table([_column(field.type, columns[field.name]) for field in schema], schema=schema)
+
+
+def _column(kind: pa.DataType, values: Array | npt.NDArray[np.int64] | list[str]) -> pa.Array:
+    return pa.array(values).dictionary_encode() if pa.types.is_dictionary(kind) else pa.array(values).cast(kind)
 
 
 def _write_shard(tables: Tables, folder: Path) -> None:
