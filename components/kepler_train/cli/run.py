@@ -91,10 +91,9 @@ def _require_kfp() -> None:
 
 
 def _catalogue(groups: Sequence[FeatureGroup] | None) -> dict[FeatureGroup, tuple[str, ...]]:
-    from kepler_train.train import registry
+    from kepler_train.train.registry import pipelines_of
 
-    names = registry.model_names()
-    return {group: names[group] for group in groups or FeatureGroup}
+    return {group: tuple(entry.model_name for entry in pipelines_of(group)) for group in groups or FeatureGroup}
 
 
 def _source(words: Sequence[str], folder: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from textwrap import dedent
 
 import pytest
 
@@ -105,3 +106,28 @@ def test_compile_writes_the_workflow_of_the_chosen_groups(kepler_train, tmp_path
     compiled = (tmp_path / "out/workflow.yaml").read_text()
     assert "name: 'BPFOnly: assemble'" in compiled
     assert "Full" not in compiled
+
+
+def test_an_authors_class_is_checked_where_it_lies(kepler_train, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "of_an_author.py").write_text(
+        dedent("""
+            from kepler_train.train.shipped import BpfLinear
+
+            class Good(BpfLinear):
+                model_name = "good"
+
+            class Unnamed(BpfLinear):
+                model_name = "not/a/name"
+        """)
+    )
+    code, out, _ = kepler_train("check-pipeline", "of_an_author:Good", "--json", "good.json")
+    assert code == 0
+    assert len(out.splitlines()) > 5
+    assert all(line.startswith("ok ") for line in out.splitlines())
+    assert all(check["passed"] for check in json.loads((tmp_path / "good.json").read_text())["checks"])
+
+    code, out, _ = kepler_train("check-pipeline", "of_an_author:Unnamed")
+    assert code == 1
+    assert out.splitlines()[-1].startswith("FAILED")
+    assert "not/a/name" in out

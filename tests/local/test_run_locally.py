@@ -1,0 +1,74 @@
+"""The same graph run from Python: against a champion, and where a step fails at once."""
+
+from __future__ import annotations
+
+import builtins
+import io
+import logging
+
+import pytest
+
+from kepler_train.contract.features import FeatureGroup
+from kepler_train.store import open_store
+from kepler_workflow.local import run_locally
+
+CATALOGUE = {FeatureGroup.COUNTER_ONLY: ("linear",)}
+
+
+@pytest.fixture
+def run(tmp_path, simulated):
+    """Run one pipeline over the simulated window, or what is given in its place; returns the outcome and the lines."""
+    runs = iter(range(9))
+
+    def run(**parameters):
+        progress = io.StringIO()
+        parameters = {"store": str(tmp_path / "models"), "recordings": list(map(str, simulated)), **parameters}
+        outcome = run_locally(CATALOGUE, parameters, tmp_path / f"run-{next(runs)}", progress)
+        return outcome, progress.getvalue().splitlines()
+
+    return run
+
+
+@pytest.mark.slow
+def test_a_second_run_compares_with_the_first_ones_champion(run, tmp_path, capsys):
+    before = builtins.print, logging.getLogger().level, list(logging.getLogger().handlers)
+    first, _ = run()
+    second, lines = run()
+    champion = open_store(str(tmp_path / "models")).read_index().served(FeatureGroup.COUNTER_ONLY, "linear")
+
+    assert first.succeeded
+    assert first.decisions[0].improved
+    assert second.succeeded
+    assert second.decisions[0].champion_version == champion.version
+    assert not second.decisions[0].improved
+    assert not [line for line in lines if "publish" in line]
+    assert lines[-1].startswith("[9/9] notify")
+    # kfp.local changes printing and logging of the whole process; here nothing of that is seen or stays.
+    assert capsys.readouterr().out == ""
+    assert (builtins.print, logging.getLogger().level, list(logging.getLogger().handlers)) == before
+
+
+def test_a_window_that_cannot_be_read_ends_the_run_at_once_with_its_own_words(run, tmp_path):
+    (tmp_path / "broken.json").write_text('{"pod_energy_stat": [{"metric"')
+    outcome, lines = run(recordings=[str(tmp_path / "broken.json")])
+    (failure,) = outcome.failures
+    assert failure.task == "extract"
+    assert "broken.json" in failure.message
+    assert "Traceback" not in failure.message
+    assert "Traceback" in failure.log.read_text()
+    assert [line.split()[1] for line in lines] == ["resolve", "extract", "notify"]
+    assert outcome.report is None
+    assert not (tmp_path / "models").exists()
+
+
+@pytest.mark.slow
+def test_a_store_that_takes_nothing_ends_the_run_with_its_own_words(run, tmp_path):
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "models").write_text("a file where versions would go")
+    outcome, lines = run()
+    (failure,) = outcome.failures
+    assert failure.task == "CounterOnly / linear: publish"
+    assert str(tmp_path / "models") in failure.message
+    assert "Traceback" not in failure.message
+    assert lines[-2].endswith("FAILED")
+    assert "report" not in {line.split()[1] for line in lines}
