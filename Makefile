@@ -16,7 +16,7 @@ run: $(VENV)/run ## train on a simulated window into ./models and print where th
 
 test: $(VENV)/dev servers ## set up, check and run the tests against real servers
 	@$(MAKE) --no-print-directory check
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(VENV)/dev ## style, types, import rules
 	$(BIN)/ruff check

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +9,6 @@ import pytest
 
 from kepler_train.contract.features import FeatureGroup
 from kepler_train.estimators import d351cbf
-from kepler_train.simulate import step as simulate
-from kepler_train.simulate.spec import Scenario, SimulationSpec
 from kepler_train.store import open_store
 from tests.e2e.command import Done, kepler_train
 from tests.prometheus_server import PrometheusServer
@@ -58,7 +55,6 @@ def first(prometheus, bucket, folder) -> Done:
 
 
 @pytest.mark.e2e
-@pytest.mark.xdist_group("whole way")
 class TestTheWholeWay:
     def test_what_is_better_than_a_constant_is_published_and_nothing_else(self, first):
         assert first.exit_code == 0, first.stderr
@@ -114,7 +110,6 @@ class TestTheWholeWay:
 
 
 @pytest.mark.e2e
-@pytest.mark.xdist_group("whole way")
 def test_a_champion_that_has_seen_no_load_is_replaced_for_a_reason(prometheus, bucket, folder):
     store = "s3://power-models/cluster-b"
     words = ["--source", "prometheus", prometheus.url, "--store", store, "--groups", "CounterOnly"]
@@ -129,27 +124,3 @@ def test_a_champion_that_has_seen_no_load_is_replaced_for_a_reason(prometheus, b
         assert decision["improved"], decision["reason"]
         assert decision["candidate"]["mape_percent"] < decision["champion"]["mape_percent"] / 2
         assert open_store(store).read_index().models["CounterOnly"][name].version != champion.version
-
-
-@pytest.mark.e2e
-def test_all_six_groups_reach_the_bucket_where_each_has_signal(tmp_path):
-    """In a calibration each workload runs alone for a while: long enough even for what the kubelet counts."""
-    spec = SimulationSpec(scenario=Scenario.CALIBRATION, nodes=2, pods_per_node=10)
-    server = PrometheusServer(tmp_path / "data")
-    server.load_recordings(simulate.run(spec, tmp_path / "recordings"))
-    with server, MinioServer() as bucket:
-        bucket.make_bucket("models")
-        end = spec.start + timedelta(seconds=spec.duration_seconds)
-        span = ["--start", spec.start.isoformat(), "--end", end.isoformat()]
-        words = ["run", "--source", "prometheus", server.url, *span, "--store", "s3://models"]
-        done = kepler_train(*words, folder=tmp_path, environment=bucket.environment)
-        assert done.exit_code == 0, done.stderr
-        keys = {entry.object_name for entry in bucket.client.list_objects("models", recursive=True)}
-    for group in FeatureGroup:
-        published = {
-            decision["model_class"]
-            for decision in done.decisions().values()
-            if decision["group"] == group.value and decision["improved"]
-        }
-        assert published == {"scikit", "keras"}, done.stdout
-        assert any(key.startswith(f"estimator/d351cbf/{group.value}-") for key in keys)
