@@ -6,10 +6,10 @@ SERVERS := $(or $(KEPLER_TRAIN_SERVERS),$(HOME)/.cache/kepler-train/bin)
 MINIO_MODULE := github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-all check format lock servers clean
+.PHONY: help run test test-all check format lock servers benchmark-accuracy clean
 
 help: ## list the tasks
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/run ## train on a simulated window into ./models and print where the report is
 	@$(BIN)/kepler-train run --source simulate --store models
@@ -36,6 +36,9 @@ lock: ## resolve the lock files anew (needs uv)
 
 servers: ## real servers for the tests, built once a machine: Prometheus (apt), MinIO (go install)
 	@SERVERS="$(SERVERS)" MINIO_MODULE="$(MINIO_MODULE)" sh tests/servers.sh
+
+benchmark-accuracy: $(VENV)/run ## sums, splits, time and memory against peers, with what is to be reached; JSON=PATH
+	@$(BIN)/python -m benchmarks.accuracy $(if $(JSON),--json "$(JSON)")
 
 clean: ## remove the environment and what runs left here
 	rm -rf $(VENV) runs local_outputs
