@@ -40,13 +40,11 @@ POLICIES = {
 }
 
 
-def apply(task: PipelineTask, step: str, display_name: str) -> PipelineTask:
-    """Give a task its step's policy and the name people read."""
+def apply(task: PipelineTask, step: str) -> None:
+    """Give a task the policy of its step."""
     policy = POLICIES[step]
-    task.set_display_name(display_name)
     task.set_caching_options(enable_caching=policy.cached)
     task.set_cpu_request(policy.cpu_request).set_cpu_limit(policy.cpu_limit)
     task.set_memory_request(policy.memory_request).set_memory_limit(policy.memory_limit)
     if policy.retries:
         task.set_retry(policy.retries, backoff_duration="30s", backoff_factor=2)
-    return task

@@ -7,12 +7,14 @@
 kfp reads the annotations of workflows as types: hence no postponed annotations here.
 """
 
+import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from kfp import compiler, dsl
+from kfp.dsl.python_component import PythonComponent
 
 from kepler_train.contract.errors import WrongUsage
 from kepler_train.contract.features import FeatureGroup
@@ -56,19 +58,24 @@ def build_workflow(catalogue: Catalogue) -> Any:
             end: Their ends, one for each start.
             recordings: Files to read in place of a Prometheus.
         """
-        with dsl.ExitHandler(apply(steps.notify(), "notify", "notify"), name="training"):
-            resolved = steps.resolve(
-                prometheus_url=prometheus_url, selector=selector, recordings=recordings, start=start, end=end, last=last
+        with dsl.ExitHandler(add(steps.notify, "notify"), name="training"):
+            resolved = add(
+                steps.resolve,
+                "resolve",
+                prometheus_url=prometheus_url,
+                selector=selector,
+                recordings=recordings,
+                start=start,
+                end=end,
+                last=last,
             )
-            apply(resolved, "resolve", "resolve")
-            extracted = apply(steps.extract(resolved=resolved.outputs["resolved"]), "extract", "extract")
-            window = extracted.outputs["window"]
+            window = add(steps.extract, "extract", resolved=resolved.outputs["resolved"]).outputs["window"]
             made: dict[str, Any] = {}
             for group, sub_workflow in groups.items():
                 task = sub_workflow(window=window, store=store).set_display_name(group.value)
                 made |= {f"{group.value}_{output}": artifact for output, artifact in task.outputs.items()}
-            reported = apply(report(window=window, store=store, **made), "report", "report")
-            apply(steps.verdict(failed=reported.outputs["failed"]), "verdict", "verdict")
+            reported = add(report, "report", window=window, store=store, **made)
+            add(steps.verdict, "verdict", failed=reported.outputs["failed"])
 
     return workflow
 
@@ -83,7 +90,7 @@ def group_workflow(group: FeatureGroup, names: Sequence[str]) -> Any:
 
     @dsl.pipeline(name=group.value, description=f"Train and judge models of {', '.join(group.features)}.")
     def sub_workflow(window: dsl.Input[dsl.Dataset], store: str) -> returned:
-        assembled = apply(steps.assemble(window=window, group=group.value), "assemble", f"{group.value}: assemble")
+        assembled = add(steps.assemble, f"{group.value}: assemble", window=window, group=group.value)
         training_part, held_out_part = assembled.outputs["training_part"], assembled.outputs["held_out_part"]
         decisions = {
             output: train_and_publish(group, name, training_part, held_out_part, store)
@@ -97,17 +104,24 @@ def group_workflow(group: FeatureGroup, names: Sequence[str]) -> Any:
 def train_and_publish(group: FeatureGroup, name: str, training_part: Any, held_out_part: Any, store: Any) -> Any:
     """Add one training pipeline's tasks; returns its decision."""
     title = f"{group.value} / {name}"
-    trained = apply(
-        steps.train(training_part=training_part, pipeline=f"{group.value}/{name}"), "train", f"{title}: train"
-    )
+    trained = add(steps.train, f"{title}: train", training_part=training_part, pipeline=f"{group.value}/{name}")
     candidate = trained.outputs["candidate"]
-    evaluated = apply(
-        steps.evaluate(candidate=candidate, held_out_part=held_out_part, store=store), "evaluate", f"{title}: evaluate"
-    )
+    evaluated = add(steps.evaluate, f"{title}: evaluate", candidate=candidate, held_out_part=held_out_part, store=store)
     decision = evaluated.outputs["decision"]
     with dsl.If(evaluated.outputs["Output"] == True, name=f"{title}: if improved"):  # noqa: E712 (kfp's comparison)
-        apply(steps.publish(candidate=candidate, decision=decision, store=store), "publish", f"{title}: publish")
+        add(steps.publish, f"{title}: publish", candidate=candidate, decision=decision, store=store)
     return decision
+
+
+def add(component: Any, title: str, **inputs: Any) -> Any:
+    """Add a task with the policy of its step, under the name people read.
+
+    The component, too, gets that name: kfp tells those of one name apart by numbers, in an order that changes.
+    """
+    named = PythonComponent(dataclasses.replace(component.component_spec, name=title), component.python_func)
+    task = named(**inputs).set_display_name(title)
+    apply(task, component.name)
+    return task
 
 
 def output_of(model_name: str) -> str:
