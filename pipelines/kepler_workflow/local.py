@@ -29,7 +29,7 @@ from kfp.local.orchestrator import enhanced_dag_orchestrator
 from kfp.local.status import Status
 
 from kepler_train.contract.features import FeatureGroup
-from kepler_train.contract.models import Decision, read_decision
+from kepler_train.contract.models import Decision, flat_name, read_decision
 from kepler_workflow.workflow import Catalogue, build_workflow
 
 CORES = len(os.sched_getaffinity(0))
@@ -167,11 +167,17 @@ class _LocalRun:
 
     def _keep(self, outputs: Mapping[str, Any]) -> None:
         if "decision" in outputs:
-            self.outcome.decisions.append(read_decision(Path(outputs["decision"].path)))
-        for output, suffix in (("leaderboard", ".html"), ("summary", ".md")):
-            if output in outputs:
-                shutil.copyfile(outputs[output].path, self.folder / f"report{suffix}")
-                self.outcome.report = self.folder / "report.html"
+            decision = read_decision(Path(outputs["decision"].path))
+            self.outcome.decisions.append(decision)
+            page = f"{flat_name(decision.group, decision.model_name)}.html"
+            self._copy(outputs["evaluation"], self.folder / "evaluations" / page)
+        if "leaderboard" in outputs:
+            self._copy(outputs["summary"], self.folder / "report.md")
+            self.outcome.report = self._copy(outputs["leaderboard"], self.folder / "report.html")
+
+    def _copy(self, artifact: Any, path: Path) -> Path:
+        path.parent.mkdir(exist_ok=True)
+        return Path(shutil.copyfile(artifact.path, path))
 
     def _run_process(self, full_command: list[str], env_vars: Mapping[str, str] | None = None) -> int:
         if self._stopped:

@@ -107,13 +107,11 @@ def test_groups_run_side_by_side(outcome):
     assert "train'" not in told[first:second]
 
 
-def test_nothing_temporary_is_left(outcome):
-    assert {path.name for path in Path(outcome["folder"]).iterdir()} == {
-        "artifacts",
-        "logs",
-        "report.html",
-        "report.md",
-    }
+def test_pages_lie_at_hand_and_nothing_temporary_is_left(outcome):
+    folder = Path(outcome["folder"])
+    assert {path.name for path in folder.iterdir()} == {"artifacts", "evaluations", "logs", "report.html", "report.md"}
+    pages = {path.name for path in (folder / "evaluations").iterdir()}
+    assert pages == {f"{model.replace(' / ', '-')}.html" for model in {*SHIPPED, FAILING}}
 
 
 def test_the_store_is_listed_shown_and_verified(ended, command, folder):
