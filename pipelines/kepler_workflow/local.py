@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 import threading
 import time
 import warnings
@@ -93,6 +94,7 @@ class _LocalRun:
         self._started_ahead: dict[str, Future[Any]] = {}
         self._groups = ThreadPoolExecutor(PARALLEL_GROUPS)
         self._thread = threading.local()
+        self._scratch = ""
         self._stopped = False
         self._kfp_execute = enhanced_dag_orchestrator.execute_task
 
@@ -100,9 +102,8 @@ class _LocalRun:
     def in_place_of_kfp(self) -> Iterator[None]:
         """Take over from kfp.local where it starts tasks and processes, and where it changes what all threads print."""
         (self.folder / "logs").mkdir(parents=True)
-        (self.folder / "tmp").mkdir()
         with (
-            self._groups,
+            tempfile.TemporaryDirectory(dir=self.folder) as self._scratch,
             warnings.catch_warnings(),
             _root_logger_in(self.folder / "logs" / "kfp.log"),
             contextlib.redirect_stdout(io.StringIO()),
@@ -110,6 +111,7 @@ class _LocalRun:
             _replaced(subprocess_task_handler, "run_local_subprocess", self._run_process),
             _replaced(logging_utils, "local_logger_context", contextlib.nullcontext),
             _replaced(logging_utils, "indented_print", contextlib.nullcontext),
+            self._groups,  # the last, so that an interrupted run waits for its groups while all this holds
         ):
             warnings.simplefilter("ignore")
             try:
@@ -117,7 +119,6 @@ class _LocalRun:
             except BaseException:
                 self._stopped = True
                 raise
-        shutil.rmtree(self.folder / "tmp")
 
     def _execute(self, task_name: str, task_spec: Any, **context: Any) -> Any:
         if _is_task(self._components[task_spec.component_ref.name]):
@@ -147,6 +148,8 @@ class _LocalRun:
         return {}
 
     def _run_task(self, task_name: str, task_spec: Any, **context: Any) -> Any:
+        if self._stopped:
+            return {}, Status.FAILURE
         title = task_spec.task_info.name
         log = self.folder / "logs" / f"{re.sub(r'[^A-Za-z0-9._]+', '-', title)}.log"
         self._thread.log = log
@@ -180,15 +183,13 @@ class _LocalRun:
         return Path(shutil.copyfile(artifact.path, path))
 
     def _run_process(self, full_command: list[str], env_vars: Mapping[str, str] | None = None) -> int:
-        if self._stopped:
-            return 1
         threads = str(max(1, CORES // PARALLEL_GROUPS))
         environment = {
             "OMP_NUM_THREADS": threads,
             "TF_CPP_MIN_LOG_LEVEL": "2",
             **os.environ,
             **(env_vars or {}),
-            "TMPDIR": str(self.folder / "tmp"),  # kfp leaves a folder there for every task
+            "TMPDIR": self._scratch,  # kfp leaves a folder there for every task
         }
         with self._thread.log.open("ab") as log:
             code = subprocess.call(full_command, stdout=log, stderr=subprocess.STDOUT, env=environment)  # noqa: S603

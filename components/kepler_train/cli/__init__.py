@@ -28,6 +28,7 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"kepler-train: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
+        print("kepler-train: interrupted", file=sys.stderr)
         return 130
     return exit_code
 
