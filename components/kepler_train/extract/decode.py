@@ -1,12 +1,12 @@
 """Decodes series into raw columns: one row per stored sample, labels as names and numbers, nothing judged yet.
 
 Only the labels that become columns are decoded, into a typed struct of their own for each metric; numbers arrive as
-strings and become floats without a Python string in between.
+strings and become floats without a Python string in between, names become codes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
@@ -16,81 +16,109 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
-from kepler_train.contract.features import ARCHITECTURE, WORKLOAD_FEATURES, exporter_label
-from kepler_train.contract.tables import (
-    FREQUENCY,
-    METRIC_OF_TABLE,
-    NODE_ENERGY_PARTS,
-    NODE_STAT,
-    PACKAGE,
-    POD_STAT,
-    SCHEMAS,
-)
+from kepler_train.extract.forms import Form
 
 ABSENT = -1.7e308
 """Stands in a raw column of numbers for a label that the series does not have."""
 
-TIMESTAMP, NODE, JOB = "timestamp", "node", "job"
-_NAME_TYPE = pa.dictionary(pa.int32(), pa.string())
+Floats = npt.NDArray[np.float64]
+Times = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Form:
-    """Which labels of a metric become which raw columns, besides `timestamp` (ms) and the sample's value."""
+class Names:
+    """A column of names: codes, (m,) int32, into words."""
 
-    table: str
-    names: tuple[tuple[str, str], ...]
-    """(label, column) of names; an absent label and an empty one are the same to Prometheus."""
-    numbers: tuple[tuple[str, str], ...]
-    """(label, column) of numbers."""
-    value: str
-    """Column of the sample's value; it may be none of the table's."""
-
-    @property
-    def metric(self) -> str:
-        """The metric's name."""
-        return METRIC_OF_TABLE[self.table]
-
-    @property
-    def number_columns(self) -> tuple[str, ...]:
-        """The table's columns of numbers."""
-        columns = (*(column for _, column in self.numbers), self.value)
-        return tuple(column for column in columns if column in SCHEMAS[self.table].names)
+    codes: npt.NDArray[np.int32]
+    words: list[str]
 
 
-_NODE_LABEL = ("instance", NODE)
-_NODE_NUMBERS = (
-    *(f"node_curr_{feature.removeprefix('curr_')}" for feature in WORKLOAD_FEATURES),
-    *(f"node_curr_energy_in_{part}_joule" for part in NODE_ENERGY_PARTS),
-)
+@dataclass(frozen=True)
+class Raw:
+    """Samples as they came; every column has one value for each sample, (m,)."""
 
-POD_FORM = Form(
-    POD_STAT,
-    (_NODE_LABEL, ("pod_name", "pod_name"), ("pod_namespace", "pod_namespace")),
-    tuple((exporter_label(feature), feature) for feature in WORKLOAD_FEATURES),
-    "pod_energy_millijoules",
-)
-NODE_FORM = Form(
-    NODE_STAT,
-    (_NODE_LABEL, (JOB, JOB), (ARCHITECTURE, ARCHITECTURE)),
-    tuple((label, label) for label in _NODE_NUMBERS),
-    "sensor_energy_joules",
-)
-FREQUENCY_FORM = Form(FREQUENCY, (_NODE_LABEL, (JOB, JOB), ("cpu", "cpu")), (), "frequency_hertz")
-PACKAGE_FORM = Form(
-    PACKAGE,
-    (_NODE_LABEL, ("pkg_id", "pkg_id")),
-    tuple((part, f"{part}_energy_millijoules") for part in ("core", "dram", "uncore")),
-    "package_energy_millijoules",
-)
-FORMS = (NODE_FORM, FREQUENCY_FORM, PACKAGE_FORM, POD_FORM)
-"""In the order of reading: what the node says of itself comes before what is judged by it."""
+    timestamp_ms: Times
+    names: dict[str, Names]
+    numbers: dict[str, Floats]
+
+    def __len__(self) -> int:
+        return len(self.timestamp_ms)
+
+    def take(self, rows: npt.NDArray[np.intp]) -> Raw:
+        """Some of the rows."""
+        return Raw(
+            self.timestamp_ms[rows],
+            {column: Names(names.codes[rows], names.words) for column, names in self.names.items()},
+            {column: values[rows] for column, values in self.numbers.items()},
+        )
 
 
 class NotSeries(ValueError):
     """What came is JSON, but not series with samples."""
+
+
+class Decoder:
+    """Gathers the samples of one metric, piece by piece."""
+
+    def __init__(self, form: Form) -> None:
+        self._form = form
+        self._words = {column: _Words() for _, column in form.names}
+        # An empty part each, so that there is always something of the right type to join.
+        self._times = [np.empty(0, np.int64)]
+        self._codes = {column: [np.empty(0, np.int32)] for _, column in form.names}
+        self._numbers = {column: [np.empty(0)] for column in (*dict(form.numbers).values(), form.value)}
+
+    def add(self, piece: bytes) -> Times:
+        """Decode a JSON array of series; gives the times of its samples in ms.
+
+        Numbers that are none (empty, `+Inf`, words) become NaN or infinite, and cost their piece a slower way.
+        Raises NotSeries for anything that is not an array of series.
+        """
+        fast, tolerant = _decoders(self._form)
+        try:
+            return self._add(fast.decode(piece), _same)
+        except msgspec.DecodeError:
+            pass
+        try:
+            return self._add(tolerant.decode(piece), _numbers)
+        except msgspec.DecodeError as cause:
+            raise NotSeries(str(cause)) from cause
+
+    def take(self) -> Raw:
+        """Give what was added since the last time; words stay known, so codes mean the same in all that it gives."""
+        names = {column: Names(_emptied(codes), list(self._words[column])) for column, codes in self._codes.items()}
+        numbers = {column: _emptied(values) for column, values in self._numbers.items()}
+        return Raw(_emptied(self._times), names, numbers)
+
+    def _add(self, series: list[Any], numbers: Callable[[Iterable[Any]], Iterable[float]]) -> Times:
+        labels = [one.metric for one in series]
+        values = [one.values for one in series]
+        samples = list(chain.from_iterable(values))
+        owner: Any = ...
+        if len(samples) != len(series):
+            owner = np.repeat(np.arange(len(series)), np.fromiter(map(len, values), np.int64, len(values)))
+        for label, column in self._form.names:
+            coded = map(self._words[column].__getitem__, map(attrgetter(label), labels))
+            self._codes[column].append(np.fromiter(coded, np.int32, len(labels))[owner])
+        for label, column in self._form.numbers:
+            read = np.fromiter(numbers(map(attrgetter(label), labels)), np.float64, len(labels))
+            self._numbers[column].append(read[owner])
+        read = np.fromiter(numbers(map(attrgetter("value"), samples)), np.float64, len(samples))
+        self._numbers[self._form.value].append(read)
+        # Rounded, not cut: seconds in binary lie beside the millisecond they mean.
+        seconds = np.fromiter(map(attrgetter("seconds"), samples), np.float64, len(samples))
+        times = np.rint(seconds * 1000).astype(np.int64)
+        self._times.append(times)
+        return times
+
+
+class _Words(dict[str, int]):
+    """Gives each word a code when it is first met."""
+
+    def __missing__(self, word: str) -> int:
+        code = self[word] = len(self)
+        return code
 
 
 class _Sample(msgspec.Struct, array_like=True, gc=False):
@@ -101,29 +129,6 @@ class _Sample(msgspec.Struct, array_like=True, gc=False):
 class _TextSample(msgspec.Struct, array_like=True, gc=False):
     seconds: float
     value: str
-
-
-def decode(piece: bytes, form: Form) -> pa.Table:
-    """Decode a JSON array of series into raw columns.
-
-    Numbers that are none (empty, `+Inf`, words) come out as NaN or infinite, and cost their piece a slower way.
-    Raises NotSeries for anything that is not an array of series.
-    """
-    fast, tolerant = _decoders(form)
-    try:
-        return _columns(fast.decode(piece), form, _same)
-    except msgspec.DecodeError:
-        pass
-    try:
-        return _columns(tolerant.decode(piece), form, _numbers)
-    except msgspec.DecodeError as cause:
-        raise NotSeries(str(cause)) from cause
-
-
-def join(tables: Sequence[pa.Table], form: Form) -> pa.Table:
-    """Put raw tables together into one whose columns are single chunks with one dictionary each."""
-    joined = pa.concat_tables(tables or [_columns([], form, _same)])
-    return joined.unify_dictionaries().combine_chunks()
 
 
 @lru_cache
@@ -139,32 +144,11 @@ def _decoders(form: Form) -> tuple[msgspec.json.Decoder[Any], msgspec.json.Decod
     return fast, decoder(_TextSample, "str | None", None, strict=True)
 
 
-def _columns(series: list[Any], form: Form, numbers: Callable[[Iterable[Any]], Iterable[float]]) -> pa.Table:
-    labels = [one.metric for one in series]
-    values = [one.values for one in series]
-    samples = list(chain.from_iterable(values))
-    columns = {TIMESTAMP: pa.array(_milliseconds(samples))}
-    for label, column in form.names:
-        columns[column] = pa.array(list(map(attrgetter(label), labels)), type=_NAME_TYPE)
-    for label, column in form.numbers:
-        columns[column] = pa.array(_floats(numbers(map(attrgetter(label), labels)), len(labels)))
-    columns[form.value] = pa.array(_floats(numbers(map(attrgetter("value"), samples)), len(samples)))
-    if len(samples) != len(series):
-        sample_counts = np.fromiter(map(len, values), np.int64, len(values))
-        owner = np.repeat(np.arange(len(series)), sample_counts)
-        for _, column in (*form.names, *form.numbers):
-            columns[column] = columns[column].take(pa.array(owner))
-    return pa.table(columns)
-
-
-def _milliseconds(samples: list[Any]) -> npt.NDArray[np.int64]:
-    # Rounded, not cut: seconds in binary lie beside the millisecond they mean.
-    seconds = _floats(map(attrgetter("seconds"), samples), len(samples))
-    return np.rint(seconds * 1000).astype(np.int64)
-
-
-def _floats(values: Iterable[float], count: int) -> npt.NDArray[np.float64]:
-    return np.fromiter(values, np.float64, count)
+def _emptied(parts: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """Join the parts into one array, and let go of them."""
+    joined = np.concatenate(parts)
+    parts[:] = [joined[:0].copy()]
+    return joined
 
 
 def _same(values: Iterable[float]) -> Iterable[float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kepler_train.extract.decode import Form
+from kepler_train.extract.forms import Form
 
 MOST_SAMPLES = 48_000
 """A stretch with more is asked in equal ranges, each then holding between half of this and all of it."""

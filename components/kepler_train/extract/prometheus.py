@@ -10,19 +10,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-import pyarrow as pa
+import numpy as np
 
 from kepler_train.contract.errors import SourceError
 from kepler_train.contract.tables import METRIC_OF_TABLE, NODE_STAT, POD_STAT
 from kepler_train.contract.window import PrometheusSource, Span
 from kepler_train.extract.connection import Connection, Credentials, TooMuch
 from kepler_train.extract.convert import Answer, lead_of
-from kepler_train.extract.decode import Form, NotSeries, decode, join
+from kepler_train.extract.decode import Decoder, NotSeries, Raw
+from kepler_train.extract.forms import Form
 from kepler_train.extract.pieces import SeriesPieces
 from kepler_train.extract.plan import Plan
 from kepler_train.extract.resolve import check_url
 from kepler_train.extract.shards import Shard, stretches
-from kepler_train.extract.sieve import times
 
 _TIMEOUTS_IN_A_ROW = 5
 
@@ -72,7 +72,7 @@ class PrometheusReader:
                     ) from cause
                 continue
             self._timeouts = 0
-            self._plan.learn(form, shard.node, length + lead_of(form), raw.num_rows)
+            self._plan.learn(form, shard.node, length + lead_of(form), len(raw))
             yield Answer(after, until, raw)
             position = until
 
@@ -87,14 +87,17 @@ class PrometheusReader:
             ) from cause
         return sorted(nodes)
 
-    def _samples(self, form: Form, node: str, after_ms: int, until_ms: int) -> pa.Table:
+    def _samples(self, form: Form, node: str, after_ms: int, until_ms: int) -> Raw:
         matchers = ",".join(
             part for part in (self._selector.strip().rstrip(","), f'instance="{_quoted(node)}"') if part
         )
         query = f"{form.metric}{{{matchers}}}[{until_ms - after_ms}ms]"
 
-        def consume(pieces: SeriesPieces) -> pa.Table:
-            return join([decode(piece, form) for _, piece in pieces], form)
+        def consume(pieces: SeriesPieces) -> Raw:
+            decoder = Decoder(form)
+            for _, piece in pieces:
+                decoder.add(piece)
+            return decoder.take()
 
         try:
             raw = self._connection.read(query, until_ms / 1000, consume)
@@ -103,8 +106,8 @@ class PrometheusReader:
                 f"Prometheus at {self._connection.url} answered JSON that holds no samples: {cause}; is it one?"
             ) from cause
         # Prometheus 2 answers a range that is closed on both sides, 3 one that is open at its start.
-        moment = times(raw)
-        return raw.filter(pa.array((moment > after_ms) & (moment <= until_ms)))
+        within = (raw.timestamp_ms > after_ms) & (raw.timestamp_ms <= until_ms)
+        return raw if within.all() else raw.take(np.flatnonzero(within))
 
 
 def _quoted(value: str) -> str:

@@ -73,16 +73,7 @@ class ShardWriter:
     def __enter__(self) -> Self:
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir(parents=True)
-        self._writers = {
-            table: pq.ParquetWriter(
-                self._folder / f"{table}.parquet",
-                schema,
-                compression="zstd",
-                # Names are worth a dictionary; measured numbers hardly repeat.
-                use_dictionary=[field.name for field in schema if pa.types.is_dictionary(field.type)],
-            )
-            for table, schema in SCHEMAS.items()
-        }
+        self._writers = {table: _writer(self._folder / f"{table}.parquet", schema) for table, schema in SCHEMAS.items()}
         return self
 
     def add(self, table: str, rows: pa.Table, apart: pa.Table) -> None:
@@ -110,9 +101,18 @@ class ShardWriter:
             shutil.rmtree(self._folder)
 
     def _write(self, table: str) -> None:
-        rows = pa.concat_tables(self._waiting[table] or [SCHEMAS[table].empty_table()]).unify_dictionaries()
+        if not self._waiting[table]:
+            return
+        rows = pa.concat_tables(self._waiting[table]).unify_dictionaries()
         self._waiting[table].clear()
         if table == SET_APART:
             rows = rows.sort_by("timestamp")
         if rows.num_rows:
             self._writers[table].write_table(rows, row_group_size=ROW_GROUP_ROWS)
+
+
+def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    """Names are worth a dictionary; measured numbers hardly repeat, and pack better and faster by bytes of a kind."""
+    names = [field.name for field in schema if pa.types.is_dictionary(field.type)]
+    numbers = {field.name: "BYTE_STREAM_SPLIT" for field in schema if pa.types.is_floating(field.type)}
+    return pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=names, column_encoding=numbers)

@@ -12,7 +12,7 @@ from pathlib import Path
 from kepler_train.contract.errors import WrongUsage
 from kepler_train.contract.window import SHARDS, SUMMARY_FILE, RecordingSource, Window, WindowSummary
 from kepler_train.extract.convert import Converter
-from kepler_train.extract.decode import FORMS
+from kepler_train.extract.forms import FORMS
 from kepler_train.extract.prometheus import PrometheusReader
 from kepler_train.extract.recording import RecordingReader
 from kepler_train.extract.shards import Shard, ShardWriter

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from kepler_train.contract.errors import NoData
 from kepler_train.contract.tables import METRIC_OF_TABLE, NODE_STAT, PACKAGE, POD_STAT, SCHEMAS, SET_APART
 from kepler_train.contract.window import SHARDS, RecordingSource, Span, Window, WindowSummary, shard_node, shards_of
+from kepler_train.extract.shards import moment
 
 
 def summarise(window: Window, folder: Path, spans: tuple[Span, ...]) -> WindowSummary:
@@ -29,7 +30,8 @@ def summarise(window: Window, folder: Path, spans: tuple[Span, ...]) -> WindowSu
             if metadata.num_rows and table in (POD_STAT, NODE_STAT):
                 nodes[shard_node(shard)] = None
                 extents.append(_extent(metadata))
-        columns = pq.read_table(shard / f"{SET_APART}.parquet", columns=["table", "reason"])
+        with pq.ParquetFile(shard / f"{SET_APART}.parquet") as file:
+            columns = file.read(["table", "reason"])
         apart.update(zip(columns["table"].to_pylist(), columns["reason"].to_pylist(), strict=True))
     set_apart: dict[str, dict[str, int]] = {}
     for (table, reason), count in sorted(apart.items()):
@@ -48,8 +50,7 @@ def summarise(window: Window, folder: Path, spans: tuple[Span, ...]) -> WindowSu
 def _extent(metadata: pq.FileMetaData) -> tuple[datetime, datetime]:
     # The timestamp is every table's first column; rows are in the order of time.
     first, last = metadata.row_group(0), metadata.row_group(metadata.num_row_groups - 1)
-    start, end = first.column(0).statistics.min, last.column(0).statistics.max
-    return start.astimezone(timezone.utc), end.astimezone(timezone.utc)
+    return moment(first.column(0).statistics.min_raw), moment(last.column(0).statistics.max_raw)
 
 
 def _within(span: Span, extents: list[tuple[datetime, datetime]]) -> list[tuple[datetime, datetime]]:

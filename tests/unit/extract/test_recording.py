@@ -12,7 +12,7 @@ from kepler_train.contract.errors import NoData, SourceError
 from kepler_train.contract.features import WORKLOAD_FEATURES
 from kepler_train.contract.tables import FREQUENCY, NODE_STAT, PACKAGE, POD_STAT, SET_APART
 from kepler_train.contract.window import WindowSummary
-from kepler_train.extract import pieces, recording, step
+from kepler_train.extract import pieces, spool, step
 from tests.unit.extract.cluster import Cluster, Series, milliseconds, recorded, rows_of
 
 Rows = dict[str, list[dict[str, object]]]
@@ -218,8 +218,8 @@ def test_memory_pieces_and_spool_do_not_change_the_rows(
     file = cluster.write(tmp_path / "recording.json")
     step.run(recorded(file), tmp_path / "whole")
     monkeypatch.setattr(pieces, "PIECE_BYTES", 10_000)
-    monkeypatch.setattr(recording, "SPOOL_ROWS", 50)
-    monkeypatch.setattr(recording, "SLICE_MILLISECONDS", 80_000)
+    monkeypatch.setattr(spool, "WAITING_SAMPLES", 50)
+    monkeypatch.setattr(spool, "SLICE_MILLISECONDS", 80_000)
     step.run(recorded(file), tmp_path / "pieces")
     assert rows_of(tmp_path / "pieces") == rows_of(tmp_path / "whole")
 

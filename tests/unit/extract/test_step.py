@@ -22,6 +22,11 @@ pytestmark = pytest.mark.usefixtures("clean_environment")
 
 Span = tuple[str, str]
 
+EXTRACT = (
+    "import sys, pathlib; from kepler_train.contract.window import Window; from kepler_train.extract import step; "
+    "step.run(Window.read(pathlib.Path(sys.argv[1])), pathlib.Path(sys.argv[2]))"
+)
+
 
 @pytest.mark.prometheus
 def test_an_interrupted_extraction_goes_on_where_it_was(
@@ -57,12 +62,7 @@ def test_a_killed_extraction_leaves_no_half_shard(
     with proxy(served_cluster.url, fault.slow(60), metric="pod_energy_stat") as spoiled:
         window = asked(spoiled.url, *cluster_window)
         window.write(tmp_path / "window")
-        program = (
-            "import sys, pathlib; from kepler_train.contract.window import Window; "
-            "from kepler_train.extract import step; "
-            "step.run(Window.read(pathlib.Path(sys.argv[1])), pathlib.Path(sys.argv[2]))"
-        )
-        process = subprocess.Popen([sys.executable, "-c", program, str(tmp_path / "window"), str(tmp_path / "out")])
+        process = subprocess.Popen([sys.executable, "-c", EXTRACT, str(tmp_path / "window"), str(tmp_path / "out")])
         written = tmp_path / "out" / "shards"
         end = time.monotonic() + 30
         while not written.is_dir() and time.monotonic() < end:
@@ -119,8 +119,8 @@ def test_progress_is_told_with_rate_and_time_left(
     assert lines[-1].endswith("samples/s, 0 s left")
 
 
-def test_the_step_is_cheap_to_import() -> None:
-    program = "import sys, kepler_train.extract.step; print({'pandas', 'matplotlib', 'sklearn'} & {*sys.modules})"
-    assert (
-        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "set()\n"
-    )
+def test_extraction_does_without_what_is_slow_to_import(cluster: Cluster, tmp_path: Path) -> None:
+    recorded(cluster.write(tmp_path / "recording.json")).write(tmp_path / "window")
+    program = EXTRACT + "; print({'pandas', 'matplotlib', 'sklearn', 'scipy'} & {*sys.modules})"
+    command = [sys.executable, "-c", program, str(tmp_path / "window"), str(tmp_path / "out")]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "set()\n"
