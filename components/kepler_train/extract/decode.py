@@ -25,6 +25,8 @@ ABSENT = -1.7e308
 Floats = npt.NDArray[np.float64]
 Times = npt.NDArray[np.int64]
 
+_Reading = Callable[[Iterable[Any]], Iterable[float]]
+
 
 @dataclass(frozen=True)
 class Names:
@@ -72,16 +74,16 @@ class Decoder:
     def add(self, piece: bytes) -> Times:
         """Decode a JSON array of series; gives the times of its samples in ms.
 
-        Numbers that are none (empty, `+Inf`, words) become NaN or infinite, and cost their piece a slower way.
+        Numbers that are none (`+Inf`, words) become NaN or infinite, and cost their piece a slower way.
         Raises NotSeries for anything that is not an array of series.
         """
         fast, tolerant = _decoders(self._form)
         try:
-            return self._add(fast.decode(piece), _same)
+            return self._add(fast.decode(piece), _same, _same)
         except msgspec.DecodeError:
             pass
         try:
-            return self._add(tolerant.decode(piece), _numbers)
+            return self._add(tolerant.decode(piece), _label_numbers, _numbers)
         except msgspec.DecodeError as cause:
             raise NotSeries(str(cause)) from cause
 
@@ -91,7 +93,7 @@ class Decoder:
         numbers = {column: _emptied(values) for column, values in self._numbers.items()}
         return Raw(_emptied(self._times), names, numbers)
 
-    def _add(self, series: list[Any], numbers: Callable[[Iterable[Any]], Iterable[float]]) -> Times:
+    def _add(self, series: list[Any], label_numbers: _Reading, numbers: _Reading) -> Times:
         labels = [one.metric for one in series]
         values = [one.values for one in series]
         samples = list(chain.from_iterable(values))
@@ -102,7 +104,7 @@ class Decoder:
             coded = map(self._words[column].__getitem__, map(attrgetter(label), labels))
             self._codes[column].append(np.fromiter(coded, np.int32, len(labels))[owner])
         for label, column in self._form.numbers:
-            read = np.fromiter(numbers(map(attrgetter(label), labels)), np.float64, len(labels))
+            read = np.fromiter(label_numbers(map(attrgetter(label), labels)), np.float64, len(labels))
             self._numbers[column].append(read[owner])
         read = np.fromiter(numbers(map(attrgetter("value"), samples)), np.float64, len(samples))
         self._numbers[self._form.value].append(read)
@@ -133,7 +135,7 @@ class _TextSample(msgspec.Struct, array_like=True, gc=False):
 
 @lru_cache
 def _decoders(form: Form) -> tuple[msgspec.json.Decoder[Any], msgspec.json.Decoder[Any]]:
-    def decoder(sample: type, number: Any, absent: float | None, *, strict: bool) -> msgspec.json.Decoder[Any]:
+    def decoder(sample: type, number: Any, absent: float | str, *, strict: bool) -> msgspec.json.Decoder[Any]:
         fields = [(label, str, "") for label, _ in form.names] + [(label, number, absent) for label, _ in form.numbers]
         # Prometheus writes labels in alphabetical order: a struct in the same order finds each field at once.
         labels = msgspec.defstruct("Labels", sorted(fields), gc=False)
@@ -141,7 +143,7 @@ def _decoders(form: Form) -> tuple[msgspec.json.Decoder[Any], msgspec.json.Decod
         return msgspec.json.Decoder(list[series], strict=strict)  # type: ignore[valid-type]
 
     fast = decoder(_Sample, float, ABSENT, strict=False)
-    return fast, decoder(_TextSample, "str | None", None, strict=True)
+    return fast, decoder(_TextSample, str, "", strict=True)
 
 
 def _emptied(parts: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
@@ -155,13 +157,16 @@ def _same(values: Iterable[float]) -> Iterable[float]:
     return values
 
 
-def _numbers(texts: Iterable[str | None]) -> Iterable[float]:
+def _label_numbers(texts: Iterable[str]) -> Iterable[float]:
+    # To Prometheus an empty label and none are the same.
+    return (_number(text) if text else ABSENT for text in texts)
+
+
+def _numbers(texts: Iterable[str]) -> Iterable[float]:
     return map(_number, texts)
 
 
-def _number(text: str | None) -> float:
-    if text is None:
-        return ABSENT
+def _number(text: str) -> float:
     try:
         return float(text)
     except ValueError:

@@ -113,7 +113,7 @@ def test_samples_that_are_no_measurement_are_set_apart_with_reason_and_detail(cl
     pods(cluster, 9)["metric"]["curr_cpu_time"] = "6601"
     summary, rows = extracted(cluster, tmp_path)
     details = {row["reason"]: row["detail"] for row in rows[SET_APART] if row["table"] == POD_STAT}
-    assert summary.set_apart[POD_STAT] == {"impossible": 2, "missing_label": 2, "negative": 1, "not_finite": 4}
+    assert summary.set_apart[POD_STAT] == {"impossible": 2, "missing_label": 3, "negative": 1, "not_finite": 3}
     assert details["negative"] == "default/pod-1: curr_cache_miss is -1"
     assert details["impossible"] == "default/pod-1: more ms than 2 cpus have in an interval: curr_cpu_time is 6601"
     assert summary.rows[POD_STAT] == 240 - 9
