@@ -90,7 +90,7 @@ class PartWriter:
         return tuple(
             feature
             for feature in self.group.features
-            if (values[feature] == 1 if feature in values else self.least[feature] == self.most[feature])
+            if (values[feature] == 1 if feature in values else self.least.get(feature) == self.most.get(feature))
         )
 
     def _count(self, node: str, times: Times, energy: npt.NDArray[np.float64], pods: pa.Table) -> None:

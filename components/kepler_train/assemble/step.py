@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kepler_train.assemble import no_data
-from kepler_train.assemble.intervals import REASONS, judge
+from kepler_train.assemble.intervals import MISSING_FEATURE, REASONS, judge
 from kepler_train.assemble.part_writer import PartWriter
 from kepler_train.assemble.shard import numeric_features, read_shard
 from kepler_train.assemble.survey import Survey, survey
@@ -46,7 +46,8 @@ def run(window: Path, group: FeatureGroup, training_out: Path, held_out_out: Pat
     """Assemble a group's training and held-out parts, one shard of the window in memory at a time.
 
     Node intervals that are no whole measurement are in neither part, but counted by reason in both descriptions.
-    Raises NoData, with what to do, where either part would be empty; BrokenContract for a damaged window.
+    A group whose features the exporter does not write has empty parts, with a note: other groups can be trained.
+    Raises NoData, with what to do, where either part would be empty otherwise; BrokenContract for a damaged window.
     """
     described = WindowSummary.read(window / SUMMARY_FILE).window
     found = survey(window)
@@ -55,8 +56,12 @@ def run(window: Path, group: FeatureGroup, training_out: Path, held_out_out: Pat
         _add(assembled, folder, found, described.interval_seconds)
         if number % _PROGRESS_EVERY_SHARDS == 0:
             logger.info("assemble %s: %d of %d shards", group.value, number, len(found.shards))
-    _refuse_empty(assembled, window)
-    training, held_out = _describe(assembled, found, described)
+    if _lacks_features(assembled):
+        notes: tuple[str, ...] = (str(no_data.nothing_usable(group, assembled.set_apart)),)
+    else:
+        _refuse_empty(assembled, window)
+        notes = () if found.has_packages else (_FROM_LABELS,)
+    training, held_out = _describe(assembled, found, described, notes)
     training.write(training_out / PART_FILE)
     held_out.write(held_out_out / PART_FILE)
     logger.info("assemble %s: %s", group.value, _in_words(training, held_out))
@@ -87,6 +92,12 @@ def _add(assembled: _Assembled, folder: Path, found: Survey, interval_seconds: f
     assembled.last_milliseconds = max(assembled.last_milliseconds, *intervals.times[-1:].tolist(), 0)
 
 
+def _lacks_features(assembled: _Assembled) -> bool:
+    """Tell whether no interval can be used and most of them for want of a feature."""
+    apart = assembled.set_apart
+    return not assembled.usable and apart.get(MISSING_FEATURE, 0) > sum(apart.values()) / 2
+
+
 def _refuse_empty(assembled: _Assembled, window: Path) -> None:
     training, held_out = assembled.training, assembled.held_out
     if not assembled.usable and not assembled.set_apart:
@@ -101,10 +112,10 @@ def _refuse_empty(assembled: _Assembled, window: Path) -> None:
         raise no_data.no_pods_to_train_on(training.group)
 
 
-def _describe(assembled: _Assembled, found: Survey, window: Window) -> tuple[Part, Part]:
+def _describe(assembled: _Assembled, found: Survey, window: Window, notes: tuple[str, ...]) -> tuple[Part, Part]:
     """Describe both parts; a node that was never trained on gets the mean over the nodes that were."""
     training = assembled.training
-    overall = training.energy_millijoules / training.node_intervals
+    overall = training.energy_millijoules / max(training.node_intervals, 1)
     means = {node: totals.energy_millijoules / totals.node_intervals for node, totals in training.nodes.items()}
 
     def part(writer: PartWriter, name: str) -> Part:
@@ -126,7 +137,7 @@ def _describe(assembled: _Assembled, found: Survey, window: Window) -> tuple[Par
             blocks=len(writer.blocks),
             set_apart=assembled.set_apart,
             without_signal=training.without_signal(found.architectures),
-            notes=() if found.has_packages else (_FROM_LABELS,),
+            notes=notes,
         )
 
     return part(training, "training"), part(assembled.held_out, "held_out")

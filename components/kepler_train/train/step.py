@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import msgspec
 
-from kepler_train.contract.errors import BrokenContract, KeplerTrainError, WrongUsage
+from kepler_train.contract.errors import BrokenContract, KeplerTrainError, NoData, WrongUsage
 from kepler_train.contract.models import LOG_FILE, MODEL_FOLDER, Candidate
 from kepler_train.contract.parts import Part, interval_batches, read_part
 from kepler_train.train import registry
@@ -85,6 +85,8 @@ class _Attempt:
         from kepler_train.train.candidate import check_model, describe
 
         self.pipeline = self.entry.load()(self.out)
+        if not self.part.node_intervals:
+            raise NoData(" ".join(self.part.notes))
         self._train(self.pipeline)
         seconds = monotonic() - self.started
         check_model(self.pipeline, self._request(self.pipeline))
