@@ -17,7 +17,7 @@ from tests.s3_server import MinioServer
 @pytest.mark.e2e
 def test_all_six_groups_reach_the_bucket_where_each_has_signal(tmp_path):
     """In a calibration each workload runs alone for a while: long enough even for what the kubelet counts."""
-    spec = SimulationSpec(scenario=Scenario.CALIBRATION, nodes=2, pods_per_node=10)
+    spec = SimulationSpec(scenario=Scenario.CALIBRATION, nodes=2, pods_per_node=10, duration_seconds=3 * 3600)
     server = PrometheusServer(tmp_path / "data")
     server.load_recordings(simulate.run(spec, tmp_path / "recordings"))
     with server, MinioServer() as bucket:
