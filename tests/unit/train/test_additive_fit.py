@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -7,11 +8,13 @@ import pytest
 
 from kepler_train.contract.features import COUNTER_FEATURES, FeatureGroup
 from kepler_train.train import synthetic
-from kepler_train.train.additive import interval_sums
+from kepler_train.train.additive import interval_sums, least_squares
 from kepler_train.train.additive.basis import Shape, basis_of
 from kepler_train.train.additive.even_sample import EvenSample
 from kepler_train.train.additive.fit import fit_additive
+from kepler_train.train.additive.huber import huber
 from kepler_train.train.additive.nnls import nnls
+from kepler_train.train.additive.node_model import fit_node_model
 from kepler_train.train.additive.survey import survey
 from kepler_train.train.shapes import SHAPES
 from tests.unit.train.conftest import batches_of
@@ -154,7 +157,7 @@ def test_nodes_of_different_architectures_get_functions_of_their_own():
     assert error_per_pod(found.pooled, mixed) > 0.1
 
 
-def test_with_six_nodes_whole_nodes_are_left_out_to_choose_the_ridge():
+def test_with_six_nodes_whole_nodes_are_left_out_to_choose_by():
     many = synthetic.cluster(nodes=7, intervals=100)
     found = fit(batches_of(many, COUNTER_FEATURES))
     assert error_per_pod(found.pooled, many) < 0.03
@@ -173,6 +176,41 @@ def test_every_function_is_zero_at_rest_and_never_negative(nodes, features):
     values = basis.units(scaled * basis.scale).T @ basis.columns
     assert values.min() > -1e-9
     assert basis.units(np.zeros((1, 4))).sum() == 0.0
+
+
+def test_a_bend_with_the_nodes_load_is_not_blamed_on_large_pods(monkeypatch):
+    """Turbo takes from all pods alike, by what the node does: here by the fourth root of its total."""
+    straight = synthetic.cluster(nodes=1, intervals=800, pods=8)
+    bent = []
+    for node in straight:
+        power = node.power_millijoules.reshape(800, 8)
+        total = power.sum(axis=1, keepdims=True)
+        power = power * (total.mean() / np.maximum(total, 1.0)) ** 0.25
+        energy = (power.sum(axis=1) + node.idle_millijoules) * np.random.default_rng(8).normal(1, 0.05, 800)
+        bent.append(replace(node, power_millijoules=power.reshape(-1), energy_millijoules=energy))
+    busy = np.repeat(bent[0].power_millijoules.reshape(800, 8).sum(axis=1) > 30_000, 8)
+
+    def error(found):
+        powers = found.pooled(bent[0].pods[busy, :3])
+        return np.abs(powers - bent[0].power_millijoules[busy]).sum() / bent[0].power_millijoules[busy].sum()
+
+    split = error(fit(batches_of(bent, COUNTER_FEATURES)))
+    monkeypatch.setattr(least_squares, "SPLIT_STRENGTHS", (0.0,))
+    by_the_sum_alone = error(fit(batches_of(bent, COUNTER_FEATURES)))
+    assert split < 0.7 * by_the_sum_alone
+
+
+def test_a_node_model_knows_the_nodes_load(nodes):
+    batches = batches_of(nodes, COUNTER_FEATURES)
+    basis = basis_of(COUNTERS, COUNTER_FEATURES, batches[0].pods)
+    sums = interval_sums.IntervalSums(batches, ["node1", "node2"], basis.units)
+    rows = sums.sampled_intervals()
+    idle = np.array([node.idle_millijoules for node in nodes])
+    model = fit_node_model(rows, basis, idle, rows.energy_millijoules.mean())
+    assert np.abs(model.errors(rows)).mean() < 0.012
+    assert huber(model, rows)(rows).min() > 0.2
+    work = np.linspace(0.1, 1.0, 20) * model.scale
+    assert (np.diff(model.bend(work)) >= 0).all()
 
 
 def test_nnls_agrees_with_scipy_on_the_matrix_itself():

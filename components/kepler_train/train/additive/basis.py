@@ -8,6 +8,7 @@ network with one hidden layer, in scikit-learn or Keras, without approximation.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 import numpy.typing as npt
@@ -50,8 +51,12 @@ class Basis:
     """(H,), ≥ 0"""
     columns: Array
     """(H, p): each function as a sum of units."""
-    ridged: npt.NDArray[np.bool_]
-    """(p,): the functions that are not linear, which a ridge may shrink."""
+    linear: npt.NDArray[np.bool_]
+    """(p,): the functions that are a feature itself."""
+    proportional: npt.NDArray[np.bool_]
+    """(p,): the functions that double when all features double: those, and those of ratios."""
+    convex: bool
+    """Whether there are functions that rise faster the more a pod does."""
 
     def units(self, pods: Array) -> Array:
         """The units of each pod row, transposed: (H, m), from features (m, n)."""
@@ -80,7 +85,7 @@ def basis_of(shape: Shape, features: tuple[str, ...], sample: Array) -> Basis:
         if x in varies and y in varies:
             for quantile in _ratios(scaled[:, varies[x]], scaled[:, varies[y]]):
                 builder.add_ratio(varies[x], varies[y], quantile, excess=(x, y) in shape.excesses)
-    return builder.basis(scale)
+    return builder.basis(scale, convex=bool(shape.convex))
 
 
 def scale_of(sample: Array) -> Array:
@@ -98,6 +103,10 @@ def _ratios(x: Array, y: Array) -> list[float]:
     return quantiles
 
 
+class _Kind(Enum):
+    LINEAR, RATIO, KNOT = range(3)
+
+
 class _Builder:
     """Collects units, and the functions that are made of them."""
 
@@ -105,29 +114,29 @@ class _Builder:
         self._features = features
         self._weights: list[Array] = []
         self._offsets: list[float] = []
-        self._functions: list[tuple[dict[int, float], bool]] = []
+        self._functions: list[tuple[dict[int, float], _Kind]] = []
         self._plain: dict[int, int] = {}
 
     def add_linear(self, x: int) -> None:
-        self._function({self._itself(x): 1.0}, ridged=False)
+        self._function({self._itself(x): 1.0}, _Kind.LINEAR)
 
     def add_concave(self, x: int) -> None:
         for knot in CONCAVE_KNOTS.tolist():  # min(x, k)/k = (x − max(x − k, 0))/k
-            self._function({self._itself(x): 1 / knot, self._unit({x: 1.0}, knot): -1 / knot}, ridged=True)
+            self._function({self._itself(x): 1 / knot, self._unit({x: 1.0}, knot): -1 / knot}, _Kind.KNOT)
 
     def add_convex(self, x: int) -> None:
         for knot in CONVEX_KNOTS.tolist():
-            self._function({self._unit({x: 1.0}, knot): 1.0}, ridged=True)
+            self._function({self._unit({x: 1.0}, knot): 1.0}, _Kind.KNOT)
 
     def add_ratio(self, x: int, y: int, quantile: float, *, excess: bool) -> None:
         over = self._unit({y: quantile, x: -1.0})  # min(x, q·y) = q·y − max(q·y − x, 0)
         size = max(1.0, quantile)
-        self._function({self._itself(y): quantile / size, over: -1 / size}, ridged=True)
+        self._function({self._itself(y): quantile / size, over: -1 / size}, _Kind.RATIO)
         if excess:
-            self._function({self._itself(x): 1.0, self._itself(y): -quantile, over: 1.0}, ridged=True)
-            self._function({over: 1 / quantile}, ridged=True)
+            self._function({self._itself(x): 1.0, self._itself(y): -quantile, over: 1.0}, _Kind.RATIO)
+            self._function({over: 1 / quantile}, _Kind.RATIO)
 
-    def basis(self, scale: Array) -> Basis:
+    def basis(self, scale: Array, *, convex: bool) -> Basis:
         columns = np.zeros((len(self._offsets), len(self._functions)))
         for index, (parts, _) in enumerate(self._functions):
             for unit, share in parts.items():
@@ -137,7 +146,9 @@ class _Builder:
             weights=np.array(self._weights).reshape(-1, self._features).T,
             offsets=np.array(self._offsets),
             columns=columns,
-            ridged=np.array([ridged for _, ridged in self._functions], dtype=np.bool_),
+            linear=np.array([kind is _Kind.LINEAR for _, kind in self._functions], dtype=np.bool_),
+            proportional=np.array([kind is not _Kind.KNOT for _, kind in self._functions], dtype=np.bool_),
+            convex=convex,
         )
 
     def _itself(self, x: int) -> int:
@@ -152,5 +163,5 @@ class _Builder:
         self._offsets.append(offset)
         return len(self._offsets) - 1
 
-    def _function(self, parts: dict[int, float], *, ridged: bool) -> None:
-        self._functions.append((parts, ridged))
+    def _function(self, parts: dict[int, float], kind: _Kind) -> None:
+        self._functions.append((parts, kind))

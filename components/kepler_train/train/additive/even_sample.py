@@ -20,10 +20,18 @@ class EvenSample:
 
     def add(self, rows: Array) -> None:
         """Offer rows, (k, ...)."""
-        kept = rows[-self._seen % self._stride :: self._stride].copy()
-        self._seen += len(rows)
-        self._kept.append(kept)
-        self._held += len(kept)
+        self.keep(rows[self.next(len(rows))])
+
+    def next(self, count: int) -> npt.NDArray[np.int64]:
+        """Tell which of the next `count` rows of the stream to `keep`, for rows that cost something to make."""
+        wanted = np.arange(-self._seen % self._stride, count, self._stride)
+        self._seen += count
+        return wanted
+
+    def keep(self, rows: Array) -> None:
+        """Take the rows that `next` wanted."""
+        self._kept.append(rows)
+        self._held += len(rows)
         while self._held >= 2 * self._capacity:
             thinned = self.rows()[::2].copy()
             self._kept, self._held = [thinned], len(thinned)

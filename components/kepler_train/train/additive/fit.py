@@ -91,4 +91,4 @@ def _network(basis: Basis, solution: Solution) -> ReluNetwork:
 def _notes(pooled: Solution, features: tuple[str, ...], basis: Basis) -> tuple[str, ...]:
     used = np.abs(basis.weights[:, pooled.outputs != 0]).sum(axis=1) > 0
     unused = [feature for feature, is_used in zip(features, used, strict=True) if not is_used]
-    return (f"ridge {pooled.ridge:g}", *([f"without use: {', '.join(unused)}"] if unused else []))
+    return (f"split strength {pooled.split_strength:g}", *([f"without use: {', '.join(unused)}"] if unused else []))

@@ -1,47 +1,49 @@
-"""One fit: non-negative, robust, idle pinned softly, the strength of its ridge chosen by blocked cross-validation.
+"""One fit: non-negative, robust, idle pinned softly, split as a node model splits, as far as the sum allows.
 
-Minimised is the mean over node intervals of the squared relative error of (Σ pods + idle), with Huber's weights, plus
-a ridge on the functions that are not linear (in units of the mean energy), plus the prior of each node's idle energy.
+Minimised is the mean over node intervals of the squared relative error of (Σ pods + idle), with Huber's weights; plus
+the prior of each node's idle energy; plus, with a strength chosen by blocked cross-validation, the distance of each
+pod's power from its part by a model that knows all pods of the node; plus a small ridge on what is not linear.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from kepler_train.train.additive.basis import Basis
-from kepler_train.train.additive.even_sample import EvenSample
-from kepler_train.train.additive.interval_sums import IntervalRows
-from kepler_train.train.additive.moments import Moments, Prior, Weigh, moments_of
+from kepler_train.train.additive.huber import Weigh, huber
+from kepler_train.train.additive.interval_sums import IntervalRows, IntervalSums
+from kepler_train.train.additive.moments import Moments, Prior, moments_of
 from kepler_train.train.additive.nnls import nnls
+from kepler_train.train.additive.node_model import fit_node_model
+from kepler_train.train.additive.split import Split, split_of
 
 Array = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 
-RIDGES = tuple(10.0**power for power in range(-4, 5))
-FIRST_RIDGE = 1e-2
-"""Before the weights of intervals are known, and where there is too little to choose by."""
+SPLIT_STRENGTHS = (0.3, 1.0, 3.0, 10.0)
+"""At 1, a pod that is off by 1 % of its node's energy costs as much as a node interval whose sum is."""
+FIRST_STRENGTH = 0.3
+"""Where there is too little to choose by."""
+RIDGE = 1e-3
+"""On coefficients in units of the mean energy."""
 FOLDS = 5
 NODES_FOR_FOLDS_OF_NODES = 6
-HUBER_THRESHOLD = 1.345
-"""In standard deviations: 95 % efficient where errors are normal."""
-_SAMPLED_ERRORS = 20_000
-_SMALLEST_SPREAD = 1e-9
 _ROUNDS_OF_PINNING = 3
 
 
 @dataclass(frozen=True)
 class Solution:
-    """Fitted coefficients of the basis' functions (p,), what they make of its units (H,), idle per node (N,)."""
+    """What a fit makes of the units, (H,), idle energies per node, (N,), and how much the split counted."""
 
-    coefficients: Array
     outputs: Array
     idle_millijoules: Array
-    ridge: float
+    split_strength: float
 
-    def relative_errors(self, rows: IntervalRows) -> Array:
+    def errors(self, rows: IntervalRows) -> Array:
         """How far the fit is from what was measured, (k,), relative to it."""
         fitted = rows.sums @ self.outputs + self.idle_millijoules[rows.node]
         return fitted / rows.energy_millijoules - 1
@@ -51,31 +53,35 @@ class LeastSquares:
     """The fit of one function to the intervals of some nodes."""
 
     def __init__(
-        self,
-        rows: Iterable[IntervalRows],
-        basis: Basis,
-        blocks: npt.NDArray[np.int64],
-        prior: Prior,
-        nodes: npt.NDArray[np.bool_],
+        self, sums: IntervalSums, basis: Basis, blocks: npt.NDArray[np.int64], prior: Prior, nodes: Flags
     ) -> None:
-        self._all_rows, self._basis, self._blocks, self._prior, self._nodes = rows, basis, blocks, prior, nodes
+        self._sums, self._basis, self._blocks, self._prior, self._nodes = sums, basis, blocks, prior, nodes
         self._by_node = int(nodes.sum()) >= NODES_FOR_FOLDS_OF_NODES
         self._folds = FOLDS if self._by_node else min(FOLDS, len(blocks))
 
-    def only(self, nodes: npt.NDArray[np.bool_]) -> LeastSquares:
-        """The same fit to fewer nodes."""
-        return LeastSquares(self._all_rows, self._basis, self._blocks, self._prior, nodes)
+    def only(self, nodes: Flags) -> LeastSquares:
+        """The same fit to fewer nodes, (N,)."""
+        return LeastSquares(self._sums, self._basis, self._blocks, self._prior, nodes)
 
     def fit(self) -> Solution:
-        """Fit; intervals are weighed twice, before the ridge is chosen and after."""
-        first = self._solve(self._moments(_equally), FIRST_RIDGE)
-        robust = self._moments(self._huber(first))
-        ridge = self._choose_ridge(robust)
-        second = self._solve(robust, ridge)
-        return self._solve(self._moments(self._huber(second)), ridge)
+        """Fit; intervals are weighed first by how far the node model is off, then by how far the function is."""
+        intervals, pods = self._sums.sampled_intervals(), self._sums.sampled_pods()
+        intervals, pods = intervals.only(self._nodes[intervals.node]), pods.only(self._nodes[pods.node])
+        prior = self._prior
+        model = fit_node_model(intervals, self._basis, prior.millijoules, prior.mean_millijoules)
+        pods_per_interval = self._sums.pod_rows / self._sums.node_intervals
+        split = split_of(model, pods, pods_per_interval, self._rows(), self._basis.units)
+        moments = self._moments(huber(model, intervals))
+        strength = self._choose_strength(moments, split)
+        first = self._solve(moments, split, strength)
+        return self._solve(self._moments(huber(first, intervals)), split, strength)
+
+    def _moments(self, weigh: Weigh) -> Moments:
+        shape = (self._folds, len(self._nodes), len(self._basis.offsets))
+        return moments_of(self._rows(), self._fold_of, shape, weigh)
 
     def _rows(self) -> Iterator[IntervalRows]:
-        for rows in self._all_rows:
+        for rows in self._sums:
             mine = self._nodes[rows.node]
             yield rows if mine.all() else rows.only(mine)
 
@@ -86,55 +92,38 @@ class LeastSquares:
             rank = np.searchsorted(self._blocks, rows.block_start_seconds)
         return rank % self._folds
 
-    def _moments(self, weigh: Weigh) -> Moments:
-        shape = (self._folds, len(self._nodes), len(self._basis.offsets))
-        return moments_of(self._rows(), self._fold_of, shape, weigh)
+    def _choose_strength(self, moments: Moments, split: Split) -> float:
+        """Take the greatest strength whose held-out loss is within one standard error of the smallest.
 
-    def _huber(self, solution: Solution) -> Weigh:
-        """Weigh intervals by how far they are from a solution, against what is usual."""
-        sample = EvenSample(_SAMPLED_ERRORS)
-        for rows in self._rows():
-            sample.add(np.abs(solution.relative_errors(rows)))
-        bound = HUBER_THRESHOLD * max(1.4826 * float(np.median(sample.rows())), _SMALLEST_SPREAD)
-        return lambda rows: np.minimum(1.0, bound / np.maximum(np.abs(solution.relative_errors(rows)), bound))
-
-    def _choose_ridge(self, moments: Moments) -> float:
-        """Take the strongest ridge whose held-out loss is within one standard error of the smallest.
-
-        Of fits that are as good on the sum, the simplest splits best; a sum alone cannot tell.
+        Of functions that add up equally well, the one that splits best is wanted; the sum alone cannot tell.
         """
-        if self._folds < 2 or not self._basis.ridged.any():
-            return FIRST_RIDGE
-        losses = np.empty((self._folds, len(RIDGES)))
+        if self._folds < 2:
+            return FIRST_STRENGTH
+        losses = np.empty((self._folds, len(SPLIT_STRENGTHS)))
         for fold in range(self._folds):
             training = moments.of(other for other in range(self._folds) if other != fold)
             gram, moment, constant = moments.of([fold]).without_idle(self._prior)
-            for index, ridge in enumerate(RIDGES):
-                outputs = self._solve(training, ridge).outputs
+            for index, strength in enumerate(SPLIT_STRENGTHS):
+                outputs = self._solve(training, split, strength).outputs
                 loss = outputs @ gram @ outputs - 2 * outputs @ moment + constant
                 losses[fold, index] = loss / moments.intervals[fold].sum()
         mean = losses.mean(axis=0)
         best = int(mean.argmin())
         within = mean <= mean[best] + losses[:, best].std(ddof=1) / np.sqrt(self._folds)
-        return max(ridge for ridge, good in zip(RIDGES, within, strict=True) if good)
+        return max(strength for strength, good in zip(SPLIT_STRENGTHS, within, strict=True) if good)
 
-    def _solve(self, moments: Moments, ridge: float) -> Solution:
+    def _solve(self, moments: Moments, split: Split, strength: float) -> Solution:
         """Solve for coefficients ≥ 0 and idle energies; those that leave their bounds are pinned to them."""
-        prior = self._prior
-        columns, intervals = self._basis.columns, float(moments.intervals.sum())
-        penalty = np.diag(np.where(self._basis.ridged, ridge * intervals / prior.mean_millijoules**2, 0.0))
+        prior, columns, intervals = self._prior, self._basis.columns, float(moments.intervals.sum())
+        ridge = np.diag(np.where(self._basis.linear, 0.0, intervals * RIDGE / prior.mean_millijoules**2))
         for _ in range(_ROUNDS_OF_PINNING):
             gram, moment, _constant = moments.without_idle(prior)
-            coefficients = nnls(columns.T @ gram @ columns + penalty, columns.T @ moment)
-            outputs = columns @ coefficients
+            gram, moment = gram + intervals * strength * split.gram, moment + intervals * strength * split.moment
+            outputs = columns @ nnls(columns.T @ gram @ columns + ridge, columns.T @ moment)
             idle = moments.idle(prior, outputs)
             possible = np.clip(idle, 0.0, prior.ceiling_millijoules)
             outside = idle != possible
             if not outside.any():
                 break
             prior = prior.pinned(outside, possible)
-        return Solution(coefficients, outputs, possible, ridge)
-
-
-def _equally(rows: IntervalRows) -> Array:
-    return np.ones(len(rows.node))
+        return Solution(outputs, possible, strength)

@@ -13,12 +13,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from kepler_train.train.additive.huber import Weigh
 from kepler_train.train.additive.interval_sums import IntervalRows
 
 Array = npt.NDArray[np.float64]
-
-Weigh = Callable[[IntervalRows], Array]
-"""Gives each interval, (k,), its weight."""
 
 _PINNED = 1e9
 """So much stronger than a soft prior that nothing moves it."""
