@@ -122,10 +122,11 @@ def _row_by_row(model: Model, request: Request) -> Check:
     alone = np.array([model.powers(request[row : row + 1])[0] for row in range(5)])
     backwards = model.power_array(request[::-1])[::-1]
     largest = max(_difference(together[:5], alone), _difference(together, backwards))
-    return Check(
+    return _check(
         "gives each pod the same, whoever else is asked about",
         largest < _SAME,
-        f"answers differ by {100 * largest:.2g} %; use a model that looks at each row alone",
+        f"answers differ by {100 * largest:.2g} %",
+        "use a model that looks at each row alone",
     )
 
 
@@ -133,19 +134,21 @@ def _at_rest(model: Model, request: Request) -> Check:
     rest = request[:1].copy()
     rest[:, [not isinstance(value, str) for value in rest[0]]] = 0.0
     share = model.powers(rest)[0] / max(float(model.power_array(request).mean()), np.finfo(np.float64).tiny)
-    return Check(
+    return _check(
         "gives nothing to a pod that does nothing",
         share <= LARGEST_AT_REST,
-        f"gives it {100 * share:.2g} % of a mean pod; fit without an intercept, and leave idle energy to the node",
+        f"gives it {100 * share:.2g} % of a mean pod",
+        "fit without an intercept, and leave idle energy to the node",
     )
 
 
 def _repeatable(model: Model, again: Model, request: Request) -> Check:
     difference = _difference(model.power_array(request), again.power_array(request))
-    return Check(
+    return _check(
         "gives the same when trained again",
         difference < _SAME,
-        f"two trainings differ by {100 * difference:.2g} %; fix the random seeds",
+        f"two trainings differ by {100 * difference:.2g} %",
+        "fix the random seeds",
     )
 
 
@@ -159,10 +162,10 @@ def _adds_up(model: Model, candidate: Candidate, part: Path) -> Check:
         errors.append(np.abs(total / batch.energy_millijoules - 1))
         constant.append(np.abs(summary.nodes[batch.node].mean_millijoules / batch.energy_millijoules - 1))
     mine, theirs = 100 * float(np.concatenate(errors).mean()), 100 * float(np.concatenate(constant).mean())
-    return Check(
+    return _check(
         "adds up over pods to the node better than a constant",
         mine < theirs,
-        f"{mine:.1f} % off on the rows it was trained on, a constant {theirs:.1f} %; "
+        f"{mine:.1f} % off on the rows it was trained on, a constant {theirs:.1f} %",
         "fit to sums over a node's pods, and give the idle energy in Fitted",
     )
 
@@ -170,8 +173,12 @@ def _adds_up(model: Model, candidate: Candidate, part: Path) -> Check:
 def _idle(candidate: Candidate, part: Path) -> Check:
     means = {node: summary.mean_millijoules for node, summary in read_part(part).nodes.items()}
     wrong = [node for node, mean in means.items() if not 0 <= candidate.idle_of(node) <= mean]
-    remedy = f"that of {', '.join(wrong)} is negative or above the node's mean; give mJ per interval" if wrong else ""
-    return Check("leaves each node an idle energy between none and what it uses", not wrong, remedy)
+    return _check(
+        "leaves each node an idle energy between none and what it uses",
+        not wrong,
+        f"negative or above the node's mean: {', '.join(wrong) or 'none'}",
+        "give mJ per interval",
+    )
 
 
 def _new_architecture(model: Model, request: Request) -> Check:
@@ -179,6 +186,10 @@ def _new_architecture(model: Model, request: Request) -> Check:
     unseen[:, [isinstance(value, str) for value in unseen[0]]] = "never seen"
     model.powers(unseen)
     return Check("answers for a CPU architecture that it never saw", passed=True)
+
+
+def _check(name: str, passed: bool, found: str, remedy: str) -> Check:
+    return Check(name, passed, found if passed else f"{found}; {remedy}")
 
 
 def _difference(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> float:
