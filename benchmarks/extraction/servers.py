@@ -24,12 +24,15 @@ def without_frequency(recording: Path) -> None:
 
 
 def series_of(recordings: Sequence[Path], until: datetime | None = None) -> Iterator[Series]:
-    """Go through the recorded series, and their samples up to a time."""
+    """Go through the recorded series, each once for every file, and their samples up to a time."""
     for file in recordings:
+        merged: dict[tuple[tuple[str, str], ...], dict[float, float]] = {}
         for labels, samples in recorded_series(file):
-            kept = [pair for pair in samples if until is None or pair[0] <= until.timestamp()]
+            kept = {at: value for at, value in samples if until is None or at <= until.timestamp()}
             if kept:
-                yield labels, kept
+                merged.setdefault(tuple(labels.items()), {}).update(kept)
+        for pairs, by_time in merged.items():
+            yield dict(pairs), sorted(by_time.items())
 
 
 def load_blocks(server: PrometheusServer, recordings: Sequence[Path], text: Path) -> None:

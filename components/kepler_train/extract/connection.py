@@ -197,8 +197,8 @@ class Connection:
                 f"Prometheus at {self.url} {fact}: it does not take these credentials, or none came; set "
                 "PROMETHEUS_USERNAME and PROMETHEUS_PASSWORD, or PROMETHEUS_BEARER_TOKEN, in the environment"
             )
-        if status == 422 or kind == "timeout":
-            raise TooMuch(fact, timed_out=kind == "timeout")
+        if status in (422, 504) or kind == "timeout":
+            raise TooMuch(fact, timed_out=status != 422)
         if status == 429 or status >= 500:
             wait = answer.headers.get("Retry-After", "")
             seconds = min(float(wait), _LONGEST_WAIT_SECONDS) if wait.isdigit() else 0.0

@@ -36,10 +36,9 @@ _CPU_TIME_TOLERANCE = 1.1
 
 @dataclass(frozen=True)
 class Answer:
-    """Raw samples of one metric and node with `after_ms` < t <= `until_ms`, and a lead of earlier ones for counters."""
+    """Raw samples of one metric and node that are wanted after a time, and a lead of earlier ones for counters."""
 
     after_ms: int
-    until_ms: int
     raw: Raw
 
 
@@ -86,8 +85,8 @@ class Converter:
 
     def _learn_jobs(self, raw: Raw) -> None:
         codes, jobs = raw.names[JOB].codes, raw.names[JOB].words
-        moments = {code: raw.timestamp_ms[codes == code] for code in np.unique(codes).tolist()}
-        spoke = sorted((int(moment.min()), int(moment.max()), jobs[code]) for code, moment in moments.items())
+        moments = {jobs[code]: raw.timestamp_ms[codes == code] for code in np.flatnonzero(np.bincount(codes))}
+        spoke = sorted((int(moment.min()), int(moment.max()), job) for job, moment in moments.items())
         for (_, last, earlier), (start, _, later) in pairwise(spoke):
             if start <= last:
                 raise SourceError(

@@ -66,10 +66,9 @@ class Decoder:
     def __init__(self, form: Form) -> None:
         self._form = form
         self._words = {column: _Words() for _, column in form.names}
-        # An empty part each, so that there is always something of the right type to join.
-        self._times = [np.empty(0, np.int64)]
-        self._codes = {column: [np.empty(0, np.int32)] for _, column in form.names}
-        self._numbers = {column: [np.empty(0)] for column in (*dict(form.numbers).values(), form.value)}
+        self._times = _Column(np.int64)
+        self._codes = {column: _Column(np.int32) for _, column in form.names}
+        self._numbers = {column: _Column(np.float64) for column in (*dict(form.numbers).values(), form.value)}
 
     def add(self, piece: bytes) -> Times:
         """Decode a JSON array of series; gives the times of its samples in ms.
@@ -89,30 +88,49 @@ class Decoder:
 
     def take(self) -> Raw:
         """Give what was added since the last time; words stay known, so codes mean the same in all that it gives."""
-        names = {column: Names(_emptied(codes), list(self._words[column])) for column, codes in self._codes.items()}
-        numbers = {column: _emptied(values) for column, values in self._numbers.items()}
-        return Raw(_emptied(self._times), names, numbers)
+        names = {column: Names(codes.take(), list(self._words[column])) for column, codes in self._codes.items()}
+        numbers = {column: values.take() for column, values in self._numbers.items()}
+        return Raw(self._times.take(), names, numbers)
 
     def _add(self, series: list[Any], label_numbers: _Reading, numbers: _Reading) -> Times:
+        samples = list(chain.from_iterable([one.values for one in series]))
         labels = [one.metric for one in series]
-        values = [one.values for one in series]
-        samples = list(chain.from_iterable(values))
-        owner: Any = ...
         if len(samples) != len(series):
-            owner = np.repeat(np.arange(len(series)), np.fromiter(map(len, values), np.int64, len(values)))
+            labels = [one.metric for one in series for _ in one.values]
         for label, column in self._form.names:
-            coded = map(self._words[column].__getitem__, map(attrgetter(label), labels))
-            self._codes[column].append(np.fromiter(coded, np.int32, len(labels))[owner])
+            self._codes[column].extend(
+                map(self._words[column].__getitem__, map(attrgetter(label), labels)), len(labels)
+            )
         for label, column in self._form.numbers:
-            read = np.fromiter(label_numbers(map(attrgetter(label), labels)), np.float64, len(labels))
-            self._numbers[column].append(read[owner])
-        read = np.fromiter(numbers(map(attrgetter("value"), samples)), np.float64, len(samples))
-        self._numbers[self._form.value].append(read)
+            self._numbers[column].extend(label_numbers(map(attrgetter(label), labels)), len(labels))
+        self._numbers[self._form.value].extend(numbers(map(attrgetter("value"), samples)), len(samples))
         # Rounded, not cut: seconds in binary lie beside the millisecond they mean.
         seconds = np.fromiter(map(attrgetter("seconds"), samples), np.float64, len(samples))
         times = np.rint(seconds * 1000).astype(np.int64)
-        self._times.append(times)
+        self._times.extend(times, len(times))
         return times
+
+
+class _Column:
+    """A growing array: few large pieces of memory where a list of small arrays would leave holes among the decoded."""
+
+    def __init__(self, kind: type[np.generic]) -> None:
+        self._values: npt.NDArray[Any] = np.empty(0, kind)
+        self._count = 0
+
+    def extend(self, values: Iterable[Any], count: int) -> None:
+        end = self._count + count
+        if end > len(self._values):
+            grown = np.empty(max(end, 2 * len(self._values)), self._values.dtype)
+            grown[: self._count] = self._values[: self._count]
+            self._values = grown
+        self._values[self._count : end] = np.fromiter(values, self._values.dtype, count)
+        self._count = end
+
+    def take(self) -> npt.NDArray[Any]:
+        taken = self._values[: self._count]
+        self._values, self._count = taken[:0], 0
+        return taken
 
 
 class _Words(dict[str, int]):
@@ -144,13 +162,6 @@ def _decoders(form: Form) -> tuple[msgspec.json.Decoder[Any], msgspec.json.Decod
 
     fast = decoder(_Sample, float, ABSENT, strict=False)
     return fast, decoder(_TextSample, str, "", strict=True)
-
-
-def _emptied(parts: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
-    """Join the parts into one array, and let go of them."""
-    joined = np.concatenate(parts)
-    parts[:] = [joined[:0].copy()]
-    return joined
 
 
 def _same(values: Iterable[float]) -> Iterable[float]:

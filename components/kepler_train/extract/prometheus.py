@@ -73,7 +73,7 @@ class PrometheusReader:
                 continue
             self._timeouts = 0
             self._plan.learn(form, shard.node, length + lead_of(form), len(raw))
-            yield Answer(after, until, raw)
+            yield Answer(after, raw)
             position = until
 
     def _nodes(self, span: Span) -> list[str]:

@@ -61,7 +61,7 @@ class ShardWriter:
     """Writes one shard's tables into a folder that takes its final name only when all is written.
 
     As a context manager: leaving it by an error leaves nothing behind. Rows come in the order of time, table by table;
-    samples set apart come in any order.
+    what was set apart is kept in the order in which it comes, so table by table too.
     """
 
     def __init__(self, final: Path, scratch: Path) -> None:
@@ -81,8 +81,9 @@ class ShardWriter:
         self.samples += rows.num_rows + apart.num_rows
         self._waiting[table].append(rows)
         self._waiting[SET_APART].append(apart)
-        if sum(part.num_rows for part in self._waiting[table]) >= _FEWEST_ROWS:
-            self._write(table)
+        for waiting in (table, SET_APART):
+            if sum(part.num_rows for part in self._waiting[waiting]) >= _FEWEST_ROWS:
+                self._write(waiting)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -105,8 +106,6 @@ class ShardWriter:
             return
         rows = pa.concat_tables(self._waiting[table]).unify_dictionaries()
         self._waiting[table].clear()
-        if table == SET_APART:
-            rows = rows.sort_by("timestamp")
         if rows.num_rows:
             self._writers[table].write_table(rows, row_group_size=ROW_GROUP_ROWS)
 

@@ -68,7 +68,7 @@ class Spool:
         """Give a shard's samples of one metric slice by slice, in the order of time."""
         of_form = {start: places for (of, start), places in self._places[shard].items() if of == form}
         for start, places in sorted(of_form.items()):
-            yield Answer(start, min(start + SLICE_MILLISECONDS, shard.end_ms), self._read(form, places))
+            yield Answer(start, self._read(form, places))
 
     def _slices(self, moments: Times) -> tuple[Times, Times, _Mask]:
         """Find for each time its span, the start of its slice, and whether it is in any span."""

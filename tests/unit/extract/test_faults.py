@@ -48,11 +48,12 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str,
         [fault.cut_cleanly(0.3), fault.cut_cleanly(0.95), fault.cut_cleanly(0.999)],
         [fault.error(422, "execution", TOO_MANY)] * 3,
         [fault.error(503, "timeout", "query timed out in query execution")] * 3,
+        [fault.status(504, b"<html>gateway timeout")] * 3,
         [fault.slow(1.3)] * 2,
         [fault.stall(1.3)] * 2,
         [fault.hang_up, fault.error(422, "execution", TOO_MANY), fault.cut(0.5), fault.status(503)],
     ],
-    ids=["500", "502", "503", "429", "hang-up", "cut", "cut-cleanly", "422", "timeout", "slow", "stall", "mixed"],
+    ids="500 502 503 429 hang-up cut cut-cleanly 422 timeout 504 slow stall mixed".split(),
 )
 def test_a_passing_fault_neither_loses_nor_doubles_a_sample(
     faults: list[Respond], served_cluster: PrometheusServer, cluster_window: Span, stored: object, tmp_path: Path
