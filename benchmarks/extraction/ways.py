@@ -9,7 +9,9 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
+from itertools import product
 from pathlib import Path
 
 import requests
@@ -17,6 +19,8 @@ from prometheus_api_client import PrometheusConnect
 
 from kepler_train.contract.tables import METRIC_OF_TABLE, NODE_STAT, PACKAGE, POD_STAT
 from kepler_train.extract import resolve, step
+from kepler_train.extract.pieces import PIECE_BYTES
+from kepler_train.extract.prometheus import PrometheusReader
 
 METRICS = tuple(METRIC_OF_TABLE[table] for table in (POD_STAT, NODE_STAT, PACKAGE))
 CHEAPEST_SECONDS = 1800
@@ -34,39 +38,34 @@ def extract(url: str, span: Span, folder: Path) -> int:
 
 
 def library(url: str, span: Span, _: Path) -> int:
-    """Query as users of the client library do, node by node, into data frames; gives the number of rows."""
+    """Query and make data frames, as users of the client library write it; gives the number of rows."""
     from prometheus_api_client import MetricRangeDataFrame
 
     connection = PrometheusConnect(url)
-    rows = 0
-    for node in _nodes(connection, span):
-        for metric in METRICS:
-            answer = connection.custom_query_range(f'{metric}{{instance="{node}"}}', *span, step="3")
-            rows += len(MetricRangeDataFrame(answer)) if answer else 0
-    return rows
+    answers = (connection.custom_query_range(metric, *span, step="3") for metric in METRICS)
+    return sum(len(MetricRangeDataFrame(answer)) for answer in answers)
 
 
 def fetch(url: str, span: Span, _: Path) -> int:
-    """Ask by the cheapest plan known, and throw the answers away; gives the number of bytes."""
-    connection, session = PrometheusConnect(url), requests.Session()
-    size, start = 0, span[0].timestamp()
-    while start < span[1].timestamp():
-        end = min(start + CHEAPEST_SECONDS, span[1].timestamp())
-        for node in _nodes(connection, span):
-            for metric in METRICS:
-                query = {"query": f'{metric}{{instance="{node}"}}[{end - start:.0f}s]', "time": f"{end:.0f}"}
-                headers = {"Accept-Encoding": "identity"}
-                with session.get(f"{url}/api/v1/query", params=query, headers=headers, stream=True) as answer:
-                    while piece := answer.raw.read(4 << 20, decode_content=False):
-                        size += len(piece)
-        start = end
-    return size
-
-
-def _nodes(connection: PrometheusConnect, span: Span) -> list[str]:
+    """Ask by the cheapest plan known, as many at once as extraction, and throw the answers away; gives the bytes."""
+    session = requests.Session()
     parameters = {"match[]": list(METRICS[:2]), "start": span[0].timestamp(), "end": span[1].timestamp()}
-    nodes: list[str] = connection.get_label_values("instance", parameters)
-    return nodes
+    nodes = PrometheusConnect(url).get_label_values("instance", parameters)
+    starts = range(int(span[0].timestamp()), int(span[1].timestamp()), CHEAPEST_SECONDS)
+
+    def ask(start: int, node: str, metric: str) -> int:
+        end = min(start + CHEAPEST_SECONDS, int(span[1].timestamp()))
+        query = {"query": f'{metric}{{instance="{node}"}}[{end - start}s]', "time": str(end)}
+        size = 0
+        with session.get(
+            f"{url}/api/v1/query", params=query, headers={"Accept-Encoding": "identity"}, stream=True
+        ) as answer:
+            while piece := answer.raw.read(PIECE_BYTES, decode_content=False):
+                size += len(piece)
+        return size
+
+    with ThreadPoolExecutor(PrometheusReader.streams) as pool:
+        return sum(pool.map(ask, *zip(*product(starts, nodes, METRICS), strict=True)))
 
 
 WAYS: dict[str, Callable[[str, Span, Path], int]] = {"extract": extract, "library": library, "fetch": fetch}

@@ -53,7 +53,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str,
         [fault.stall(1.3)] * 2,
         [fault.hang_up, fault.error(422, "execution", TOO_MANY), fault.cut(0.5), fault.status(503)],
     ],
-    ids="500 502 503 429 hang-up cut cut-cleanly 422 timeout 504 slow stall mixed".split(),
+    ids=["500", "502", "503", "429", "hang-up", "cut", "cut-clean", "422", "timeout", "504", "slow", "stall", "mixed"],
 )
 def test_a_passing_fault_neither_loses_nor_doubles_a_sample(
     faults: list[Respond], served_cluster: PrometheusServer, cluster_window: Span, stored: object, tmp_path: Path
