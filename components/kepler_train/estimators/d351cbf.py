@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import math
-import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,21 +20,15 @@ import numpy as np
 import numpy.typing as npt
 
 from kepler_train.contract.errors import NotLoadable
-from kepler_train.contract.models import METADATA_FILE, MODEL_CLASSES, SCALER_FILE
+from kepler_train.contract.models import METADATA_FILE, SCALER_FILE
+from kepler_train.estimators.model_files import ERROR_KEYS, brief, keras_model, names, read_flat_object, unpickled
 
 REQUIRED_KEYS = ("model_class", "model_name", "model_file", "features")
-ERROR_KEYS = (
-    *("mae", "mse", "mae_val", "mse_val"),
-    *("abs_mae", "abs_mae_val", "abs_mse", "abs_mse_val", "abs_max_corr"),
-    *("reconstructed_mae", "reconstructed_mse", "avg_mae"),
-)
-OPTIONAL_KEYS = ("fe_files", "abs_model", *ERROR_KEYS)
 
 _DROPPED = "the estimator would print an error and go on without this model"
 _SILENT = "the estimator would still choose this model by its metadata and then answer no powers"
 _DEAD = "the estimator's connection would die without an answer"
 
-_METADATA_BYTES = 1 << 20
 _LARGEST_ERROR = 1e300
 _ROWS_AT_ONCE = 8192
 _QUIET = {"verbose": 0}
@@ -77,7 +70,7 @@ class Model:
         try:
             json.dumps(answer)
         except TypeError as cause:
-            raise NotLoadable(f"{self._name}'s answer is not JSON: {_brief(cause)}; {_DEAD}") from cause
+            raise NotLoadable(f"{self._name}'s answer is not JSON: {brief(cause)}; {_DEAD}") from cause
         return answer
 
     def power_array(self, rows: Request) -> npt.NDArray[np.float64]:
@@ -104,7 +97,7 @@ class Model:
         except Exception as cause:
             pods = f"{len(request)} pod{'s' if len(request) != 1 else ''}"
             raise NotLoadable(
-                f"{self._name} fails for {pods}: {_brief(cause)}; the estimator would answer no powers"
+                f"{self._name} fails for {pods}: {brief(cause)}; the estimator would answer no powers"
             ) from cause
         if not isinstance(y, np.ndarray) or y.dtype != np.float64 or y.ndim != 1:
             form = f"{y.dtype} of shape {y.shape}" if isinstance(y, np.ndarray) else type(y).__name__
@@ -127,9 +120,9 @@ def load(folder: Path, served_as: str | None = None) -> Model:
     that works.
     """
     metadata = read_metadata(folder, served_as)
-    transformers = tuple(_unpickled(folder, file) for file in (SCALER_FILE, *metadata.fe_files))
-    read = _keras_model if metadata.model_class == "keras" else _unpickled
-    return Model(metadata, transformers, read(folder, metadata.model_file))
+    transformers = tuple(unpickled(folder / file, _SILENT) for file in (SCALER_FILE, *metadata.fe_files))
+    read = keras_model if metadata.model_class == "keras" else unpickled
+    return Model(metadata, transformers, read(folder / metadata.model_file, _SILENT))
 
 
 def select(models: Path, features: Sequence[str], error_keys: Sequence[str] = ("mae",)) -> Path:
@@ -155,16 +148,7 @@ def select(models: Path, features: Sequence[str], error_keys: Sequence[str] = ("
 def read_metadata(folder: Path, served_as: str | None = None) -> Metadata:
     """Read and check a model's metadata; raises NotLoadable where the estimator would drop the model for it."""
     path = folder / METADATA_FILE
-    content = _json_object(path)
-    unknown = [key for key in content if key not in (*REQUIRED_KEYS, *OPTIONAL_KEYS)]
-    if unknown:
-        raise NotLoadable(f"{path} has the unknown key {unknown[0]!r}: {_DROPPED}")
-    missing = [key for key in REQUIRED_KEYS if key not in content]
-    if missing:
-        raise NotLoadable(f"{path} lacks {', '.join(missing)}: {_DROPPED}")
-    model_class = content["model_class"]
-    if not isinstance(model_class, str) or model_class not in MODEL_CLASSES:
-        raise NotLoadable(f"{path}: model_class {model_class!r} is not {' or '.join(MODEL_CLASSES)}: {_DROPPED}")
+    content = read_flat_object(path, REQUIRED_KEYS, _DROPPED)
     name = served_as if served_as is not None else folder.name
     if content["model_name"] != name:
         raise NotLoadable(
@@ -173,42 +157,12 @@ def read_metadata(folder: Path, served_as: str | None = None) -> Metadata:
         )
     return Metadata(
         model_name=name,
-        model_class=model_class,
-        model_file=_names(path, "model_file", [content["model_file"]])[0],
-        features=_names(path, "features", content["features"]),
-        fe_files=_names(path, "fe_files", content.get("fe_files", [])),
+        model_class=content["model_class"],
+        model_file=names(path, "model_file", [content["model_file"]], _SILENT)[0],
+        features=names(path, "features", content["features"], _SILENT),
+        fe_files=names(path, "fe_files", content.get("fe_files", []), _SILENT),
         errors=_errors(path, content),
     )
-
-
-def _json_object(path: Path) -> dict[str, Any]:
-    try:
-        if path.stat().st_size > _METADATA_BYTES:
-            raise NotLoadable(f"{path} is larger than {_METADATA_BYTES} bytes; no model needs that")
-        content = json.loads(path.read_text(encoding="utf-8"))
-        nested = _holds_object(list(content.values())) if isinstance(content, dict) else False
-    except (OSError, ValueError, RecursionError) as cause:
-        raise NotLoadable(f"cannot read {path}: {cause}; {_DROPPED}") from cause
-    if not isinstance(content, dict):
-        raise NotLoadable(f"{path} is not a JSON object: {_DROPPED}")
-    if nested:
-        raise NotLoadable(f"{path} holds an object within the object: {_DROPPED}")
-    return content
-
-
-def _holds_object(value: Any) -> bool:
-    return isinstance(value, dict) or (isinstance(value, list) and any(_holds_object(item) for item in value))
-
-
-def _names(path: Path, key: str, values: Any) -> tuple[str, ...]:
-    if not isinstance(values, list) or not all(isinstance(value, str) and value for value in values):
-        raise NotLoadable(f"{path}: {key} is not made of names: {_SILENT}")
-    if key == "features" and not values:
-        raise NotLoadable(f"{path}: features are empty: {_SILENT}")
-    outside = [value for value in values if key != "features" and (value in (".", "..") or set(value) & set("/\\\0"))]
-    if outside:
-        raise NotLoadable(f"{path}: {key} names {outside[0]!r}, which is not a file in its folder")
-    return tuple(values)
 
 
 def _errors(path: Path, content: dict[str, Any]) -> dict[str, float]:
@@ -217,26 +171,3 @@ def _errors(path: Path, content: dict[str, Any]) -> dict[str, float]:
         if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _LARGEST_ERROR:
             raise NotLoadable(f"{path}: {key} is {value!r}, no number: the estimator sorts by it and would not start")
     return {key: float(value) for key, value in given.items()}
-
-
-def _unpickled(folder: Path, file: str) -> Any:
-    try:
-        with (folder / file).open("rb") as content:
-            return pickle.load(content)  # noqa: S301 (the estimator's format; whoever calls has verified the files)
-    except Exception as cause:
-        raise NotLoadable(f"cannot load {folder / file}: {_brief(cause)}; {_SILENT}") from cause
-
-
-def _keras_model(folder: Path, file: str) -> Any:
-    try:
-        import keras
-
-        return keras.models.load_model(str(folder / file))
-    except Exception as cause:
-        raise NotLoadable(f"cannot load {folder / file}: {_brief(cause)}; {_SILENT}") from cause
-
-
-def _brief(cause: Exception) -> str:
-    """The first line of an error, since libraries explain themselves at length."""
-    lines = str(cause).strip().splitlines()
-    return f"{type(cause).__name__}: {lines[0][:200]}" if lines else type(cause).__name__

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kepler_train.contract.errors import NotLoadable
-from kepler_train.estimators import d351cbf
+from kepler_train.estimators import d351cbf, model_files
 from tests.unit.estimators.models import (
     COUNTERS,
     Adds,
@@ -100,7 +100,7 @@ def test_fe_files_and_errors_are_optional(folder):
     del content["fe_files"]
     (folder / "metadata.json").write_text(json.dumps(content))
     assert d351cbf.load(folder).powers(ROWS)
-    change_metadata(folder, **dict.fromkeys(d351cbf.ERROR_KEYS, 1.5), abs_model="other")
+    change_metadata(folder, **dict.fromkeys(model_files.ERROR_KEYS, 1.5), abs_model="other")
     assert d351cbf.load(folder).metadata.errors["mae"] == 1.5
 
 
@@ -224,7 +224,7 @@ def test_a_model_without_predict_is_refused_when_asked(tmp_path):
         model.powers(ROWS)
 
 
-KEYS = st.sampled_from([*d351cbf.REQUIRED_KEYS, *d351cbf.OPTIONAL_KEYS])
+KEYS = st.sampled_from([*d351cbf.REQUIRED_KEYS, *model_files.OPTIONAL_KEYS])
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
 
 
