@@ -17,7 +17,7 @@ from benchmarks.accuracy.rows import Floats, Rows
 from kepler_train.contract.features import WORKLOAD_FEATURES
 from kepler_train.contract.models import idle_of
 from kepler_train.contract.parts import IntervalBatch
-from kepler_train.contract.tables import INTERVAL_SECONDS
+from kepler_train.contract.window import INTERVAL_SECONDS
 
 MILLIJOULES_PER_WATT = 1000 * INTERVAL_SECONDS
 MOST_ROWS_FOR_SVR = 1_500

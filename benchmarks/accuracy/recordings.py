@@ -17,8 +17,7 @@ from kepler_train.assemble.survey import Survey, survey
 from kepler_train.contract.features import WORKLOAD_FEATURES, FeatureGroup
 from kepler_train.contract.held_out import BLOCK_SECONDS, block_starts
 from kepler_train.contract.parts import IntervalBatch
-from kepler_train.contract.tables import INTERVAL_SECONDS
-from kepler_train.contract.window import RecordingSource, Window
+from kepler_train.contract.window import INTERVAL_SECONDS, RecordingSource, Window
 from kepler_train.extract.step import run as extract
 
 FOLDS = 5

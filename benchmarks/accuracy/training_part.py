@@ -17,8 +17,8 @@ from kepler_train.assemble.part_writer import ROW_GROUP_POD_ROWS
 from kepler_train.contract.features import FeatureGroup
 from kepler_train.contract.held_out import block_starts
 from kepler_train.contract.parts import PARQUET, PART_FILE, IntervalBatch, NodeSummary, Part
-from kepler_train.contract.tables import INTERVAL_SECONDS, NODE_INTERVALS, NODE_INTERVALS_SCHEMA, POD_STAT
-from kepler_train.contract.window import SHARDS, RecordingSource, Window, shard_name
+from kepler_train.contract.tables import NODE_INTERVALS, NODE_INTERVALS_SCHEMA, POD_STAT
+from kepler_train.contract.window import INTERVAL_SECONDS, SHARDS, RecordingSource, Window, shard_name
 from kepler_train.simulate.spec import SimulationSpec
 
 _POD_ROWS_PER_INTERVAL = 11.0

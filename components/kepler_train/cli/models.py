@@ -81,7 +81,7 @@ def roll_back(arguments: argparse.Namespace) -> int:
 
 def sync_folder(arguments: argparse.Namespace) -> int:
     """Bring the served models, verified, to an estimator's folder."""
-    from kepler_train.publish.dialects import D351CBF
+    from kepler_train.estimators.model_folder import D351CBF
     from kepler_train.publish.sync import sync
     from kepler_train.store import open_store
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
 from kepler_train.contract.documents import Document
-from kepler_train.contract.features import FeatureGroup
+from kepler_train.contract.features import FeatureGroup, group_named
 from kepler_train.contract.window import Window
 
 MODEL_CLASSES = {"scikit": "model.sav", "keras": "model.h5"}
@@ -166,6 +167,12 @@ class Index(Document, frozen=True, kw_only=True):
     def served(self, group: FeatureGroup, model_name: str) -> Served | None:
         """The champion of a name, or None where there is none."""
         return self.models.get(group.value, {}).get(model_name)
+
+    def entries(self) -> Iterator[tuple[FeatureGroup, str, Served]]:
+        """Go through what is served, by group and name."""
+        for group, models in sorted(self.models.items()):
+            for model_name, served in sorted(models.items()):
+                yield group_named(group), model_name, served
 
 
 def version_key(group: FeatureGroup, model_name: str, version: str, file: str = "") -> str:

@@ -10,9 +10,6 @@ import pyarrow as pa
 
 from kepler_train.contract.features import ARCHITECTURE, WORKLOAD_FEATURES
 
-INTERVAL_SECONDS = 3.0
-"""The exporter's sampling interval: every `curr_*` value and every energy is per this many seconds."""
-
 POD_STAT = "pod_stat_data"
 NODE_STAT = "node_stat_data"
 FREQUENCY = "freq_data"

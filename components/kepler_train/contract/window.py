@@ -11,7 +11,9 @@ from urllib.parse import quote, unquote
 import msgspec
 
 from kepler_train.contract.documents import Document
-from kepler_train.contract.tables import INTERVAL_SECONDS
+
+INTERVAL_SECONDS = 3.0
+"""The exporter's sampling interval: every `curr_*` value and every energy is per this many seconds."""
 
 
 class Span(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -14,14 +14,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from kepler_train.contract.errors import NotLoadable
 from kepler_train.contract.models import METADATA_FILE, SCALER_FILE
 from kepler_train.estimators.model_files import ERROR_KEYS, brief, keras_model, names, read_flat_object, unpickled
+
+if TYPE_CHECKING:
+    import numpy as np  # imported where a model is asked: whoever only reads metadata needs none
+    import numpy.typing as npt
 
 REQUIRED_KEYS = ("model_class", "model_name", "model_file", "features")
 
@@ -35,7 +36,7 @@ _QUIET = {"verbose": 0}
 _QUIET_AND_MANY = {"verbose": 0, "batch_size": _ROWS_AT_ONCE}
 """Keras cuts rows into batches of 32 unless told otherwise, which costs time and changes nothing in what a row gets."""
 
-Request = npt.NDArray[Any]
+Request: TypeAlias = "npt.NDArray[Any]"
 """(m, n): a row per pod, columns in the order of the model's features; of dtype object with a category among them."""
 
 
@@ -78,6 +79,8 @@ class Model:
 
         What each row gets is what it gets alone only from a model that looks at rows one by one.
         """
+        import numpy as np
+
         starts = range(0, len(rows), _ROWS_AT_ONCE)
         chunks = [self._answer(rows[start : start + _ROWS_AT_ONCE], _QUIET_AND_MANY) for start in starts]
         return np.concatenate(chunks) if chunks else np.empty(0)
@@ -87,6 +90,8 @@ class Model:
         return self.metadata.model_name
 
     def _answer(self, request: Request, keras_options: dict[str, int]) -> npt.NDArray[np.float64]:
+        import numpy as np
+
         options = keras_options if self.metadata.model_class == "keras" else {}
         try:
             x = request

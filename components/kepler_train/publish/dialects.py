@@ -21,56 +21,23 @@ mixes versions (`sha256sum -c` fails). Who wants neither takes `sync`, which rea
 
 from __future__ import annotations
 
-import json
 import logging
 import random
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 
-from kepler_train.contract.errors import DamagedModel, IndexConflict, NotLoadable
-from kepler_train.contract.features import FeatureGroup, group_named
-from kepler_train.contract.models import METADATA_FILE, PROVENANCE_FILE, Index, Provenance, Served, flat_name
-from kepler_train.estimators.d351cbf import read_metadata
+from kepler_train.contract.errors import DamagedModel, IndexConflict
+from kepler_train.contract.features import FeatureGroup
+from kepler_train.contract.models import METADATA_FILE, PROVENANCE_FILE, Served, flat_name
+from kepler_train.estimators.model_folder import D351CBF, SUMS_FILE, estimator_files
 from kepler_train.store import Store
-
-D351CBF = "d351cbf"
-"""The generation of kepler-estimator at that commit: flat folder, scaler.pkl, no output types."""
-
-SUMS_FILE = "SHA256SUMS"
 
 _ROUNDS = 20
 _log = logging.getLogger("kepler_train")
-
-
-def estimator_files(version: Path, name: str) -> dict[str, bytes]:
-    """Make the files of an estimator's model folder called `name` from a version's folder; metadata.json is the last.
-
-    Raises DamagedModel where an estimator would drop the version for its metadata.
-    """
-    model_name = Provenance.read(version / PROVENANCE_FILE).model_name
-    try:
-        read_metadata(version, served_as=model_name)
-    except NotLoadable as cause:
-        raise DamagedModel(
-            f"what is served as {name} is no model for an estimator: {cause}; publish another"
-        ) from cause
-    files = {file.name: file.read_bytes() for file in sorted(version.iterdir())}
-    metadata = {**json.loads(files.pop(METADATA_FILE)), "model_name": name}
-    renamed = json.dumps(metadata, indent=1).encode()
-    sums = {file: _sha256(content) for file, content in {**files, METADATA_FILE: renamed}.items()}
-    listed = "".join(f"{checksum}  {file}\n" for file, checksum in sums.items())
-    return {**files, SUMS_FILE: listed.encode(), METADATA_FILE: renamed}
-
-
-def served_models(index: Index) -> Iterator[tuple[FeatureGroup, str, Served]]:
-    """Go through what an index serves, by group and name."""
-    for group, models in sorted(index.models.items()):
-        for model_name, served in sorted(models.items()):
-            yield group_named(group), model_name, served
 
 
 def derive(store: Store) -> None:
@@ -108,7 +75,7 @@ def _derive_once(store: Store, damaged: set[str]) -> bool:
     folders = _list_folders(store)
     current, busy = set(), False
     names = set()
-    for group, model_name, served in served_models(store.read_index()):
+    for group, model_name, served in store.read_index().entries():
         name = flat_name(group, model_name)
         names.add(name)
         if _is_current(store, name, folders.get(name, set()), served):

@@ -12,7 +12,6 @@ from kepler_train.contract.errors import DamagedModel, StoreError
 from kepler_train.contract.features import FeatureGroup
 from kepler_train.contract.models import Provenance, Score, Served, flat_name
 from kepler_train.publish import dialects
-from kepler_train.publish.dialects import served_models
 from kepler_train.publish.serving import serve
 from kepler_train.store import Store
 
@@ -33,7 +32,7 @@ class ServedModel(msgspec.Struct, frozen=True):
 def list_served(store: Store) -> tuple[ServedModel, ...]:
     """List the served models, by group and name; a damaged provenance is named, not raised."""
     found = []
-    for group, model_name, served in served_models(store.read_index()):
+    for group, model_name, served in store.read_index().entries():
         score, damage = None, ""
         try:
             score = store.provenance_of(group, model_name, served.version).provenance.decision.candidate

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kepler_train.contract.errors import StoreError, WrongUsage
 from kepler_train.contract.models import Index, flat_name
-from kepler_train.publish.dialects import D351CBF, estimator_files, served_models
+from kepler_train.estimators.model_folder import D351CBF, estimator_files
 from kepler_train.store import Store
 
 
@@ -53,7 +53,7 @@ def _is_set(into: Path, name: str) -> bool:
 
 def _make_set(store: Store, index: Index, scratch: Path) -> Path:
     models = scratch / "models"
-    for group, model_name, served in served_models(index):
+    for group, model_name, served in index.entries():
         version, name = scratch / "version", flat_name(group, model_name)
         store.fetch_version(group, model_name, served.version, version)
         (models / name).mkdir(parents=True)

@@ -17,7 +17,7 @@ from kepler_train.contract.models import (
     read_candidate,
     read_decision,
 )
-from kepler_train.contract.tables import INTERVAL_SECONDS
+from kepler_train.contract.window import INTERVAL_SECONDS
 from kepler_train.report import plots, trace
 from kepler_train.report.outcome import Outcome, constant_of, full_name, outcome_of
 from kepler_train.report.serving import Serving

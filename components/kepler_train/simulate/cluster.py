@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from kepler_train.contract.errors import WrongUsage
 from kepler_train.contract.features import WORKLOAD_FEATURES
-from kepler_train.contract.tables import INTERVAL_SECONDS
+from kepler_train.contract.window import INTERVAL_SECONDS
 from kepler_train.simulate import load, physics, workloads
 from kepler_train.simulate.counters import pod_counters
 from kepler_train.simulate.physics import ARCHITECTURES, MILLIJOULES, WARMTH_INTERVALS, Activity, Architecture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from kepler_train.contract.features import WORKLOAD_FEATURES
-from kepler_train.contract.tables import INTERVAL_SECONDS
+from kepler_train.contract.window import INTERVAL_SECONDS
 from kepler_train.simulate.physics import Activity
 from kepler_train.simulate.randomness import Floats, Ints, Keys, normal, smooth, uniform
 from kepler_train.simulate.workloads import Places, Pods

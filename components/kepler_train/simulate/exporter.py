@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from kepler_train.contract.tables import INTERVAL_SECONDS
+from kepler_train.contract.window import INTERVAL_SECONDS
 from kepler_train.simulate.cluster import Cluster, Node
 from kepler_train.simulate.recording import target_labels
 from kepler_train.simulate.series import (

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kepler_train.contract.tables import INTERVAL_SECONDS
+from kepler_train.contract.window import INTERVAL_SECONDS
 from kepler_train.simulate.randomness import Floats
 
 MILLIJOULES = 1000.0

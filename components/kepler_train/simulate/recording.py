@@ -11,8 +11,7 @@ from typing import Any
 import msgspec
 import pyarrow.parquet as pq
 
-from kepler_train.contract.tables import INTERVAL_SECONDS
-from kepler_train.contract.window import shard_name
+from kepler_train.contract.window import INTERVAL_SECONDS, shard_name
 from kepler_train.simulate.cluster import Node, Stretch
 from kepler_train.simulate.series import (
     FREQUENCY_METRIC,

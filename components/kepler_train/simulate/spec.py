@@ -8,7 +8,7 @@ from enum import Enum
 import msgspec
 
 from kepler_train.contract.errors import WrongUsage
-from kepler_train.contract.tables import INTERVAL_SECONDS
+from kepler_train.contract.window import INTERVAL_SECONDS
 
 
 class Scenario(str, Enum):

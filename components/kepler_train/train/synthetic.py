@@ -22,7 +22,6 @@ from kepler_train.contract.parts import PARQUET, PART_FILE, NodeSummary, Part
 from kepler_train.contract.tables import (
     FREQUENCY,
     FREQUENCY_SCHEMA,
-    INTERVAL_SECONDS,
     NODE_ENERGY_PARTS,
     NODE_INTERVALS,
     NODE_INTERVALS_SCHEMA,
@@ -31,7 +30,7 @@ from kepler_train.contract.tables import (
     POD_STAT,
     POD_STAT_SCHEMA,
 )
-from kepler_train.contract.window import SHARDS, RecordingSource, Window, shard_name
+from kepler_train.contract.window import INTERVAL_SECONDS, SHARDS, RecordingSource, Window, shard_name
 
 Array = npt.NDArray[np.float64]
 Tables = dict[str, pa.Table]

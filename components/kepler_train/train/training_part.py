@@ -14,7 +14,7 @@ from kepler_train.contract.errors import NoData, PipelineError
 from kepler_train.contract.features import ARCHITECTURE
 from kepler_train.contract.held_out import HELD_OUT, TRAINING, block_starts, split
 from kepler_train.contract.parts import IntervalBatch
-from kepler_train.contract.tables import INTERVAL_SECONDS
+from kepler_train.contract.window import INTERVAL_SECONDS
 from kepler_train.train.additive.survey import sum_by_interval, survey
 
 Array = npt.NDArray[np.float64]

@@ -14,14 +14,21 @@ import pyarrow.parquet as pq
 from kepler_train.contract.features import ARCHITECTURE, WORKLOAD_FEATURES
 from kepler_train.contract.tables import (
     FREQUENCY,
-    INTERVAL_SECONDS,
     NODE_ENERGY_PARTS,
     NODE_STAT,
     PACKAGE,
     POD_STAT,
     SCHEMAS,
 )
-from kepler_train.contract.window import SHARDS, SUMMARY_FILE, RecordingSource, Window, WindowSummary, shard_name
+from kepler_train.contract.window import (
+    INTERVAL_SECONDS,
+    SHARDS,
+    SUMMARY_FILE,
+    RecordingSource,
+    Window,
+    WindowSummary,
+    shard_name,
+)
 
 START_MILLISECONDS = 1_666_000_020_000
 """Begins a block that is held out; the next four hours hold training and held-out blocks in turn."""

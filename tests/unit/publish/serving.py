@@ -9,7 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from kepler_train.contract.models import METADATA_FILE, PROVENANCE_FILE, Provenance, flat_name
-from kepler_train.publish.dialects import SUMS_FILE, served_models
+from kepler_train.estimators.model_folder import SUMS_FILE
 from kepler_train.store import Store, open_store
 
 FOLDER = "estimator/d351cbf/"
@@ -49,7 +49,7 @@ def index_serves(store: Store) -> dict[str, str]:
     """What the index names, flat name to version; each must be there and whole."""
     found = {}
     with tempfile.TemporaryDirectory() as scratch:
-        for group, model_name, served in served_models(store.read_index()):
+        for group, model_name, served in store.read_index().entries():
             name = flat_name(group, model_name)
             store.fetch_version(group, model_name, served.version, Path(scratch) / name)
             found[name] = served.version

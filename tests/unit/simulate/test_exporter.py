@@ -6,7 +6,7 @@ import urllib.request
 
 import pytest
 
-from kepler_train.contract.tables import INTERVAL_SECONDS
+from kepler_train.contract.window import INTERVAL_SECONDS
 from kepler_train.simulate.cluster import Cluster
 from kepler_train.simulate.exporter import LiveNode, exposition, scrape_configuration, serving
 from kepler_train.simulate.series import NodeExporter, Scrape

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kepler_train.contract.tables import INTERVAL_SECONDS
+from kepler_train.contract.window import INTERVAL_SECONDS
 from kepler_train.simulate.physics import ARCHITECTURES, Activity, Work, run, voltage
 
 BROADWELL = ARCHITECTURES["Broadwell"]
