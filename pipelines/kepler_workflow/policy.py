@@ -1,17 +1,48 @@
-"""What each step may use and how it is treated by the engine: the one place where that is written.
+"""What each step may use and how the engine treats it: the one place where that is written.
 
 Retries here cover a lost pod. What a network may refuse is tried again inside the step, since the engine's default
-retries nothing that exits non-zero.
+retries nothing that exits non-zero. Secrets and settings are named, never read: Kubernetes puts their keys, which are
+the names of environment variables, into a task's environment.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
 
+from kfp import kubernetes
 from kfp.dsl import PipelineTask
 
-STEPS_IMAGE = "ghcr.io/sustainable-computing-io/kepler-train-python:0.1.0"
-"""The steps' image: this project, its dependencies and kfp's executor. Nothing is installed when a task starts."""
+from kepler_train.contract.errors import WrongUsage
+
+USER_ID = 10001
+"""Of the images' user; given by number, so that Kubernetes can tell that it is not root."""
+
+MINUTE = 60
+HOUR = 60 * MINUTE
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Keys of a Secret or ConfigMap that become environment variables of the same name; each may be missing."""
+
+    name: str
+    keys: tuple[str, ...]
+
+
+PROMETHEUS = Settings(
+    "kepler-train-prometheus", ("PROMETHEUS_USERNAME", "PROMETHEUS_PASSWORD", "PROMETHEUS_BEARER_TOKEN")
+)
+STORE = Settings("kepler-train-store", ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"))
+
+ADDRESSES = Settings("kepler-train-settings", ("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_CA_BUNDLE", "PROMETHEUS_CA_FILE"))
+"""A ConfigMap: where things are, which is no secret."""
+
+AUTHORITIES = ("kepler-train-ca", "/etc/kepler-train/ca")
+"""A ConfigMap with certificates of authorities, and where its files appear."""
 
 
 @dataclass(frozen=True)
@@ -22,29 +53,102 @@ class StepPolicy:
     cpu_limit: str
     memory_request: str
     memory_limit: str
-    cached: bool
+    timeout_seconds: int
+    cached: bool = False
     retries: int = 2
+    secrets: tuple[Settings, ...] = ()
+    """Secrets in the environment; a step that has any also gets the addresses and the authorities to trust."""
 
 
 POLICIES = {
-    "resolve": StepPolicy("100m", "500m", "128Mi", "256Mi", cached=False),
-    "extract": StepPolicy("1", "2", "512Mi", "1Gi", cached=False),
-    "assemble": StepPolicy("1", "2", "512Mi", "1Gi", cached=True),
-    "train": StepPolicy("1", "2", "1Gi", "2Gi", cached=True),
+    "resolve": StepPolicy("100m", "500m", "128Mi", "256Mi", 10 * MINUTE),
+    "extract": StepPolicy("1", "2", "512Mi", "1Gi", 6 * HOUR, secrets=(PROMETHEUS,)),
+    "assemble": StepPolicy("1", "2", "512Mi", "1Gi", 2 * HOUR, cached=True),
+    "train": StepPolicy("1", "2", "1Gi", "2Gi", 4 * HOUR, cached=True),
     # The champion, and with it the outcome, may have changed since: never cached.
-    "evaluate": StepPolicy("1", "2", "1Gi", "2Gi", cached=False),
-    "publish": StepPolicy("250m", "1", "1Gi", "2Gi", cached=False),
-    "report": StepPolicy("250m", "1", "512Mi", "1Gi", cached=False),
-    "verdict": StepPolicy("100m", "500m", "128Mi", "256Mi", cached=False, retries=0),
-    "notify": StepPolicy("100m", "500m", "128Mi", "256Mi", cached=False),
+    "evaluate": StepPolicy("1", "2", "1Gi", "2Gi", 2 * HOUR, secrets=(STORE,)),
+    "publish": StepPolicy("250m", "1", "1Gi", "2Gi", 30 * MINUTE, secrets=(STORE,)),
+    "report": StepPolicy("250m", "1", "512Mi", "1Gi", 30 * MINUTE, secrets=(STORE,)),
+    "verdict": StepPolicy("100m", "500m", "128Mi", "256Mi", 10 * MINUTE, retries=0),
+    "notify": StepPolicy("100m", "500m", "128Mi", "256Mi", 10 * MINUTE),
 }
 
 
-def apply(task: PipelineTask, step: str) -> None:
-    """Give a task the policy of its step."""
+def read_images(file: Path | None = None) -> dict[str, str]:
+    """Read which image each name stands for: the project's own, or those that `file` replaces.
+
+    Raises WrongUsage for a file that is no JSON object of names and references, or names an image there is not.
+    """
+    images: dict[str, str] = json.loads(resources.files(__package__).joinpath("images.json").read_text())
+    if file is None:
+        return images
+    form = f"write a JSON object with references for some of {', '.join(images)}"
+    try:
+        replaced = json.loads(file.read_text())
+    except (OSError, ValueError) as cause:
+        raise WrongUsage(f"images cannot be read from {file}: {cause}; {form}") from cause
+    if not isinstance(replaced, dict) or not all(isinstance(value, str) and value for value in replaced.values()):
+        raise WrongUsage(f"{file} does not say which images to use; {form}")
+    if unknown := sorted(set(replaced) - set(images)):
+        raise WrongUsage(f"{file} names images that there are not: {', '.join(unknown)}; {form}")
+    return images | replaced
+
+
+@dataclass(frozen=True)
+class Toleration:
+    """A taint that tasks endure; without a value, whatever its value is."""
+
+    key: str
+    value: str
+    effect: str
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a cluster's owner lets tasks run, and with which images."""
+
+    images: Mapping[str, str] = field(default_factory=read_images)
+    tolerations: tuple[Toleration, ...] = ()
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    image_pull_secrets: tuple[str, ...] = ()
+
+
+def apply(task: PipelineTask, step: str, placement: Placement) -> None:
+    """Give a task the policy of its step, and its place."""
     policy = POLICIES[step]
+    task.set_container_image(placement.images["steps"])
     task.set_caching_options(enable_caching=policy.cached)
     task.set_cpu_request(policy.cpu_request).set_cpu_limit(policy.cpu_limit)
     task.set_memory_request(policy.memory_request).set_memory_limit(policy.memory_limit)
     if policy.retries:
         task.set_retry(policy.retries, backoff_duration="30s", backoff_factor=2)
+    kubernetes.set_timeout(task, policy.timeout_seconds)
+    kubernetes.set_security_context(task, run_as_user=USER_ID, run_as_non_root=True)
+    kubernetes.add_pod_label(task, "app.kubernetes.io/name", "kepler-train")
+    kubernetes.add_pod_label(task, "app.kubernetes.io/component", step)
+    _give_secrets(task, policy)
+    _place(task, placement)
+
+
+def _give_secrets(task: PipelineTask, policy: StepPolicy) -> None:
+    for secret in policy.secrets:
+        kubernetes.use_secret_as_env(task, secret.name, {key: key for key in secret.keys}, optional=True)
+    if policy.secrets:
+        keys = {key: key for key in ADDRESSES.keys}
+        kubernetes.use_config_map_as_env(task, ADDRESSES.name, keys, optional=True)
+        kubernetes.use_config_map_as_volume(task, *AUTHORITIES, optional=True)
+
+
+def _place(task: PipelineTask, placement: Placement) -> None:
+    for toleration in placement.tolerations:
+        kubernetes.add_toleration(
+            task,
+            key=toleration.key,
+            operator="Equal" if toleration.value else "Exists",
+            value=toleration.value or None,
+            effect=toleration.effect,
+        )
+    for key, value in placement.node_selector.items():
+        kubernetes.add_node_selector(task, key, value)
+    if placement.image_pull_secrets:
+        kubernetes.set_image_pull_secrets(task, list(placement.image_pull_secrets))

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 from kfp import dsl
 from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Model, Output
 
-from kepler_workflow.policy import STEPS_IMAGE
+from kepler_workflow.policy import read_images
 
-step = functools.partial(dsl.component, base_image=STEPS_IMAGE, install_kfp_package=False)
+# Nothing is installed when a task starts: its image holds this project, its dependencies and kfp's executor.
+step = functools.partial(dsl.component, base_image=read_images()["steps"], install_kfp_package=False)
 
 
 @step

@@ -8,8 +8,9 @@ kfp reads the annotations of workflows as types: hence no postponed annotations 
 """
 
 import dataclasses
+import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -19,19 +20,23 @@ from kfp.dsl.python_component import PythonComponent
 from kepler_train.contract.errors import WrongUsage
 from kepler_train.contract.features import FeatureGroup
 from kepler_workflow import steps
-from kepler_workflow.policy import apply
+from kepler_workflow.policy import Placement, apply
 
 NAME = "kepler-train"
 
 Catalogue = Mapping[FeatureGroup, Sequence[str]]
 """Feature group to the model names of its training pipelines."""
 
+Add = Callable[..., Any]
+"""Adds a task: `add(component, title, **inputs)`."""
 
-def build_workflow(catalogue: Catalogue) -> Any:
+
+def build_workflow(catalogue: Catalogue, placement: Placement | None = None) -> Any:
     """Build the workflow for these groups and training pipelines; raises WrongUsage where there is none."""
     if not any(catalogue.values()):
         raise WrongUsage("no training pipeline is selected; name a feature group that has one")
-    groups = {group: group_workflow(group, names) for group, names in catalogue.items() if names}
+    add = functools.partial(add_task, placement or Placement())
+    groups = {group: group_workflow(add, group, names) for group, names in catalogue.items() if names}
     report = steps.report_of(
         decisions=[f"{group.value}_{output_of(name)}" for group in groups for name in catalogue[group]],
         parts=[f"{group.value}_held_out_part" for group in groups],
@@ -80,7 +85,7 @@ def build_workflow(catalogue: Catalogue) -> Any:
     return workflow
 
 
-def group_workflow(group: FeatureGroup, names: Sequence[str]) -> Any:
+def group_workflow(add: Add, group: FeatureGroup, names: Sequence[str]) -> Any:
     """Build one feature group's sub-workflow; it returns each pipeline's decision and the held-out part."""
     outputs = {output_of(name): name for name in names}
     if len(outputs) < len(names):
@@ -93,7 +98,9 @@ def group_workflow(group: FeatureGroup, names: Sequence[str]) -> Any:
         assembled = add(steps.assemble, f"{group.value}: assemble", window=window, group=group.value)
         training_part, held_out_part = assembled.outputs["training_part"], assembled.outputs["held_out_part"]
         decisions = {
-            output: train_and_publish(group, name, training_part, held_out_part, store)
+            output: train_and_publish(
+                add, group, name, training_part=training_part, held_out_part=held_out_part, store=store
+            )
             for output, name in outputs.items()
         }
         return returned(**decisions, held_out_part=held_out_part)
@@ -101,7 +108,9 @@ def group_workflow(group: FeatureGroup, names: Sequence[str]) -> Any:
     return sub_workflow
 
 
-def train_and_publish(group: FeatureGroup, name: str, training_part: Any, held_out_part: Any, store: Any) -> Any:
+def train_and_publish(
+    add: Add, group: FeatureGroup, name: str, *, training_part: Any, held_out_part: Any, store: Any
+) -> Any:
     """Add one training pipeline's tasks; returns its decision."""
     title = f"{group.value} / {name}"
     trained = add(steps.train, f"{title}: train", training_part=training_part, pipeline=f"{group.value}/{name}")
@@ -113,14 +122,14 @@ def train_and_publish(group: FeatureGroup, name: str, training_part: Any, held_o
     return decision
 
 
-def add(component: Any, title: str, **inputs: Any) -> Any:
+def add_task(placement: Placement, component: Any, title: str, **inputs: Any) -> Any:
     """Add a task with the policy of its step, under the name people read.
 
     The component, too, gets that name: kfp tells those of one name apart by numbers, in an order that changes.
     """
     named = PythonComponent(dataclasses.replace(component.component_spec, name=title), component.python_func)
     task = named(**inputs).set_display_name(title)
-    apply(task, component.name)
+    apply(task, component.name, placement)
     return task
 
 
@@ -129,7 +138,7 @@ def output_of(model_name: str) -> str:
     return re.sub(r"\W", "_", model_name) + "_decision"
 
 
-def compile_workflow(path: Path, catalogue: Catalogue) -> None:
+def compile_workflow(path: Path, catalogue: Catalogue, placement: Placement | None = None) -> None:
     """Write the workflow as KFP IR YAML."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    compiler.Compiler().compile(build_workflow(catalogue), str(path))
+    compiler.Compiler().compile(build_workflow(catalogue, placement), str(path))

@@ -12,13 +12,25 @@ import yaml
 
 from kepler_train.contract.features import FeatureGroup
 from kepler_train.train.registry import pipelines_of
+from kepler_workflow.policy import Placement, Toleration, read_images
 from kepler_workflow.workflow import Catalogue, compile_workflow
 from tests.conftest import IN_CI
 
 HERE = Path(__file__).parent
-CATALOGUES: dict[str, Catalogue] = {
-    "default": {group: tuple(entry.model_name for entry in pipelines_of(group)) for group in FeatureGroup},
-    "two-groups": {FeatureGroup.COUNTER_ONLY: ("linear", "concave-keras"), FeatureGroup.FULL: ("concave",)},
+CONFIGURATIONS: dict[str, tuple[Catalogue, Placement]] = {
+    "default": (
+        {group: tuple(entry.model_name for entry in pipelines_of(group)) for group in FeatureGroup},
+        Placement(),
+    ),
+    "two-groups": (
+        {FeatureGroup.COUNTER_ONLY: ("linear", "concave-keras"), FeatureGroup.FULL: ("concave",)},
+        Placement(
+            images=read_images() | {"steps": f"registry.example/kepler-train@sha256:{64 * 'a'}"},
+            tolerations=(Toleration("batch", "true", "NoSchedule"), Toleration("spot", "", "NoExecute")),
+            node_selector={"kubernetes.io/arch": "amd64"},
+            image_pull_secrets=("registry",),
+        ),
+    ),
 }
 
 
@@ -29,10 +41,10 @@ def read(path: Path) -> Any:
     return documents
 
 
-@pytest.mark.parametrize("name", CATALOGUES)
+@pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_the_workflow_compiles_to_what_is_kept(name, tmp_path):
     compiled, golden = tmp_path / f"{name}.yaml", HERE / f"{name}.yaml"
-    compile_workflow(compiled, CATALOGUES[name])
+    compile_workflow(compiled, *CONFIGURATIONS[name])
     if os.environ.get("KEPLER_TRAIN_WRITE_GOLDEN"):
         assert not IN_CI, "golden files are written by people, who read the difference, never in CI"
         shutil.copyfile(compiled, golden)

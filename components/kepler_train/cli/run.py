@@ -1,4 +1,4 @@
-"""`run` the workflow on this machine, or `compile` it for Kubeflow."""
+"""`run` the workflow on this machine."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
 
 def add_commands(commands: Any) -> None:
-    """Add `run` and `compile`."""
-    groups = {"nargs": "+", "type": group_named, "metavar": "GROUP", "help": "feature groups to train (default: all)"}
+    """Add `run`."""
     run = commands.add_parser("run", help="train, judge and publish on this machine")
     run.add_argument(
         "--source",
@@ -39,25 +38,27 @@ def add_commands(commands: Any) -> None:
     ):
         run.add_argument(option, action="append", default=[], help=f"{help_text} (may be repeated)")
     run.add_argument("--store", default="models", help="folder or s3://bucket/prefix of the models (default: models)")
-    run.add_argument("--groups", **groups)
+    add_groups_option(run)
     run.add_argument("--runs", type=Path, default=Path("runs"), help="where the run's folder is made (default: runs)")
     add_json_option(run)
     run.set_defaults(command=run_here)
 
-    compiled = commands.add_parser("compile", help="write the workflow as KFP IR YAML")
-    compiled.add_argument("--output", type=Path, default=Path("kepler-train.yaml"), help="(default: kepler-train.yaml)")
-    compiled.add_argument("--groups", **groups)
-    compiled.set_defaults(command=compile_to_file)
+
+def add_groups_option(command: argparse.ArgumentParser) -> None:
+    """Add the choice of feature groups."""
+    command.add_argument(
+        "--groups", nargs="+", type=group_named, metavar="GROUP", help="feature groups to train (default: all)"
+    )
 
 
 def run_here(arguments: argparse.Namespace) -> int:
     """Run the workflow in processes; prints what became of every pipeline, and where the report is."""
-    _require_kfp()
+    require_kfp()
     from kepler_train.extract import resolve
     from kepler_train.store import open_store
     from kepler_workflow.local import run_locally
 
-    catalogue = _catalogue(arguments.groups)
+    catalogue = catalogue_of(arguments.groups)
     open_store(arguments.store).read_index()  # a store that is away is told before the work, not after
     now = datetime.now(timezone.utc)
     folder = arguments.runs.absolute() / f"{now:%Y%m%dT%H%M%SZ}"
@@ -75,22 +76,14 @@ def run_here(arguments: argparse.Namespace) -> int:
     return 0 if outcome.succeeded else 1
 
 
-def compile_to_file(arguments: argparse.Namespace) -> int:
-    """Compile the workflow for Kubeflow."""
-    _require_kfp()
-    from kepler_workflow.workflow import compile_workflow
-
-    compile_workflow(arguments.output, _catalogue(arguments.groups))
-    print(arguments.output)
-    return 0
-
-
-def _require_kfp() -> None:
+def require_kfp() -> None:
+    """Refuse a command that needs kfp where there is none."""
     if find_spec("kfp") is None:
         raise WrongUsage("this command needs kfp, which is not installed; install kepler-train[workflow]")
 
 
-def _catalogue(groups: Sequence[FeatureGroup] | None) -> dict[FeatureGroup, tuple[str, ...]]:
+def catalogue_of(groups: Sequence[FeatureGroup] | None) -> dict[FeatureGroup, tuple[str, ...]]:
+    """The training pipelines of these feature groups, or of all."""
     from kepler_train.train.registry import pipelines_of
 
     return {group: tuple(entry.model_name for entry in pipelines_of(group)) for group in groups or FeatureGroup}

@@ -9,24 +9,7 @@ from textwrap import dedent
 
 import pytest
 
-from kepler_train.cli import main
-
 END_BEFORE_START = ["--start", "2026-11-23T02:00:00Z", "--end", "2026-11-23T01:00:00Z"]
-
-
-@pytest.fixture
-def kepler_train(tmp_path, monkeypatch, capsys):
-    """Run a command in an empty folder; returns exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words):
-        try:
-            code = main(words)
-        except SystemExit as end:
-            code = end.code
-        return code, *capsys.readouterr()
-
-    return run
 
 
 def test_help_names_the_commands(kepler_train):
@@ -98,14 +81,6 @@ def test_a_simulated_window_ends_now(kepler_train, tmp_path):
     assert code == 0
     assert len(out.splitlines()) == 2
     assert all((tmp_path / line).is_file() for line in out.splitlines())
-
-
-def test_compile_writes_the_workflow_of_the_chosen_groups(kepler_train, tmp_path):
-    code, out, _ = kepler_train("compile", "--output", "out/workflow.yaml", "--groups", "BPFOnly", "CounterOnly")
-    assert (code, out) == (0, "out/workflow.yaml\n")
-    compiled = (tmp_path / "out/workflow.yaml").read_text()
-    assert "name: 'BPFOnly: assemble'" in compiled
-    assert "Full" not in compiled
 
 
 def test_an_authors_class_is_checked_where_it_lies(kepler_train, tmp_path, monkeypatch):

@@ -17,11 +17,15 @@ CATALOGUE = {FeatureGroup.COUNTER_ONLY: ("linear", "additive-spline"), FeatureGr
 MODELS = [f"{group.value} / {name}" for group, names in CATALOGUE.items() for name in names]
 
 
+def read(path):
+    return next(yaml.safe_load_all(path.read_text()))
+
+
 @pytest.fixture(scope="module")
 def ir(tmp_path_factory):
     path = tmp_path_factory.mktemp("ir") / "workflow.yaml"
     compile_workflow(path, CATALOGUE)
-    return yaml.safe_load(path.read_text())
+    return read(path)
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +112,7 @@ def test_a_model_is_published_only_if_its_own_evaluation_says_improved(dags):
 
 def test_compiling_again_gives_the_same(ir, tmp_path):
     compile_workflow(tmp_path / "again.yaml", CATALOGUE)
-    assert yaml.safe_load((tmp_path / "again.yaml").read_text()) == ir
+    assert read(tmp_path / "again.yaml") == ir
 
 
 def test_each_decision_leaves_its_group_under_its_own_name(ir, dags):
