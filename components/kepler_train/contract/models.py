@@ -21,6 +21,8 @@ METADATA_FILE = "metadata.json"
 CANDIDATE_FILE = "candidate.json"
 MODEL_FOLDER = "model"
 """In a candidate: the folder with the estimator's files (metadata.json without scores, scaler, model, transformers)."""
+NODE_MODEL_FOLDER = "node_model"
+"""In a candidate, where one could be fitted: files of the same form, of a model of the whole node's energy."""
 LOG_FILE = "train.log"
 
 DECISION_FILE = "decision.json"

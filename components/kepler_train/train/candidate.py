@@ -28,9 +28,8 @@ _LIBRARIES = ("numpy", "scipy", "sklearn", "pandas", "tensorflow", "keras")
 _TRANSFORMER_FILE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*\.pkl")
 
 
-def write_model(pipeline: TrainPipeline, fitted: Fitted) -> None:
+def write_model(pipeline: TrainPipeline, fitted: Fitted, folder: Path) -> None:
     """Write what a fit left as the files that an estimator reads; raises PipelineError for what it could not be."""
-    folder = pipeline.model_folder
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     if fitted.model is None or fitted.scaler is None:

@@ -16,6 +16,8 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+import msgspec
+
 from kepler_train.contract.errors import PipelineError, WrongUsage
 from kepler_train.contract.features import ARCHITECTURE, FeatureGroup, group_of
 from kepler_train.contract.models import MODEL_CLASSES, MODEL_FOLDER, Decision
@@ -130,7 +132,7 @@ class TrainPipeline(ABC):
 
         if not fitted.idle_millijoules and self._training_part is not None:
             fitted = replace(fitted, idle_millijoules=self._training_part.idle_millijoules())
-        write_model(self, fitted)
+        write_model(self, fitted, self.model_folder)
         self.fitted = fitted
         if self.store is not None:
             self.decision = self._compare(self.store)
@@ -144,6 +146,7 @@ class TrainPipeline(ABC):
     def _compare(self, store: ModelUpdater) -> Decision:
         from kepler_train.train.candidate import describe, write_candidate
         from kepler_train.train.held_out_part import write_held_out
+        from kepler_train.train.whole_node import add_whole_node
 
         if self._training_part is None or self._held_out is None:
             raise PipelineError(
@@ -153,7 +156,9 @@ class TrainPipeline(ABC):
         now = datetime.now(timezone.utc)
         window = Window(run_id=f"alone-{now:%Y%m%dT%H%M%SZ}", source=RecordingSource(files=()))
         seconds = monotonic() - self._started
-        write_candidate(describe(self, window, self.trained_on, seconds), self.folder)
+        candidate = describe(self, window, self.trained_on, seconds)
+        notes = candidate.notes + add_whole_node(self, self._training_part.batches)
+        write_candidate(msgspec.structs.replace(candidate, notes=notes), self.folder)
         with tempfile.TemporaryDirectory() as temporary:
             held_out = Path(temporary) / "held_out"
             write_held_out(self._held_out, self._training_part, self.group, window, held_out)

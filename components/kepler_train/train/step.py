@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TextIO
 import msgspec
 
 from kepler_train.contract.errors import BrokenContract, KeplerTrainError, NoData, WrongUsage
-from kepler_train.contract.models import LOG_FILE, MODEL_FOLDER, Candidate
+from kepler_train.contract.models import LOG_FILE, MODEL_FOLDER, NODE_MODEL_FOLDER, Candidate
 from kepler_train.contract.parts import Part, interval_batches, read_part
 from kepler_train.train import registry
 from kepler_train.train.registry import Entry
@@ -83,6 +83,7 @@ class _Attempt:
         """Train, check what was written, and describe it."""
         from kepler_train.train.additive.survey import survey
         from kepler_train.train.candidate import check_model, describe
+        from kepler_train.train.whole_node import add_whole_node
 
         self.pipeline = self.entry.load()(self.out)
         if not self.part.node_intervals:
@@ -96,13 +97,15 @@ class _Attempt:
             idle = {node: estimate.millijoules for node, estimate in quiet.items()}
             candidate = msgspec.structs.replace(candidate, idle_millijoules=idle)
             self.notes += ("idle energies are estimated from quiet intervals, since the class gave none",)
+        self.notes += add_whole_node(self.pipeline, lambda: interval_batches(self.training_part))
         return msgspec.structs.replace(candidate, notes=candidate.notes + self.notes)
 
     def failed(self, cause: BaseException) -> Candidate:
         """Describe a training that failed; what it has written of a model is taken away."""
         from kepler_train.train.candidate import runtime
 
-        shutil.rmtree(self.out / MODEL_FOLDER, ignore_errors=True)
+        for folder in (MODEL_FOLDER, NODE_MODEL_FOLDER):
+            shutil.rmtree(self.out / folder, ignore_errors=True)
         declared = self.pipeline
         return Candidate(
             run_id=self.part.window.run_id,
