@@ -1,37 +1,129 @@
-"""`compile` the workflow for Kubeflow."""
+"""`compile` the workflow for Kubeflow, `submit` it there for one run, or `schedule` it."""
 
 from __future__ import annotations
 
 import argparse
 import re
+from dataclasses import asdict
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kepler_train.cli.run import add_groups_option, catalogue_of, require_kfp
+from kepler_train.cli.results import add_json_option, write_json
+from kepler_train.cli.run import add_groups_option, add_window_options, catalogue_of, require_kfp
 from kepler_train.contract.errors import WrongUsage
 
 if TYPE_CHECKING:
     from kepler_workflow.policy import Placement
+    from kepler_workflow.release import Target
 
 _TAINT = re.compile(r"(?P<key>[^=:\s]+)(?:=(?P<value>[^:\s]*))?:(?P<effect>NoSchedule|PreferNoSchedule|NoExecute)")
 
 
 def add_commands(commands: Any) -> None:
-    """Add `compile`."""
+    """Add `compile`, `submit` and `schedule`."""
     compiled = commands.add_parser("compile", help="write the workflow as KFP IR YAML")
     compiled.add_argument("--output", type=Path, default=Path("kepler-train.yaml"), help="(default: kepler-train.yaml)")
+    compiled.add_argument("--as-resources", action="store_true", help="as Pipeline and PipelineVersion resources")
+    compiled.add_argument("--namespace", default="", help="of the resources (default: who applies them chooses)")
     _add_workflow_options(compiled)
     compiled.set_defaults(command=compile_to_file)
+
+    submit = commands.add_parser("submit", help="run the workflow once on Kubeflow")
+    add_window_options(submit, "--last", "--start", "--end")
+    submit.set_defaults(command=submit_run)
+
+    schedule = commands.add_parser("schedule", help="make Kubeflow run the workflow regularly, or change when and how")
+    schedule.add_argument(
+        "--cron", default="0 2 * * *", help="when, in the API server's time zone (default: `0 2 * * *`, at 2 at night)"
+    )
+    add_window_options(schedule, "--last")
+    schedule.set_defaults(command=schedule_runs)
+
+    for command in (submit, schedule):
+        command.add_argument("--prometheus", required=True, metavar="URL", help="as the cluster's pods reach it")
+        command.add_argument("--store", required=True, metavar="s3://BUCKET/PREFIX", help="where models are published")
+        command.add_argument("--name", default="kepler-train", help="of the run in Kubeflow (default: kepler-train)")
+        command.add_argument(
+            "--endpoint",
+            default="",
+            metavar="URL",
+            help="of Kubeflow's API (default: KF_PIPELINES_ENDPOINT, kubeconfig)",
+        )
+        command.add_argument("--namespace", default="", help="the profile to run in, where Kubeflow has several users")
+        command.add_argument("--service-account", default="", metavar="NAME", help="(default: Kubeflow's)")
+        _add_workflow_options(command)
+        add_json_option(command)
 
 
 def compile_to_file(arguments: argparse.Namespace) -> int:
     """Compile the workflow for Kubeflow."""
     require_kfp()
-    from kepler_workflow.workflow import compile_workflow
+    from kepler_workflow.release import write_resources
+    from kepler_workflow.workflow import build_workflow, compile_workflow
 
-    compile_workflow(arguments.output, catalogue_of(arguments.groups), _placement(arguments))
+    catalogue, placement = catalogue_of(arguments.groups), _placement(arguments)
+    if arguments.as_resources:
+        write_resources(arguments.output, build_workflow(catalogue, placement), arguments.namespace)
+    else:
+        compile_workflow(arguments.output, catalogue, placement)
     print(arguments.output)
     return 0
+
+
+def submit_run(arguments: argparse.Namespace) -> int:
+    """Run the workflow once on Kubeflow."""
+    require_kfp()
+    from kepler_workflow import release
+    from kepler_workflow.workflow import build_workflow
+
+    parameters = _parameters(arguments, start=arguments.start, end=arguments.end)
+    with release.compiled(build_workflow(catalogue_of(arguments.groups), _placement(arguments))) as package:
+        run_id = release.submit(package, _target(arguments), arguments.name, parameters)
+    write_json(arguments.json, {"run_id": run_id})
+    print(f"run {run_id} is submitted")
+    return 0
+
+
+def schedule_runs(arguments: argparse.Namespace) -> int:
+    """Create or change the recurring run on Kubeflow; the same again changes nothing."""
+    require_kfp()
+    from kepler_workflow import release
+    from kepler_workflow.workflow import build_workflow
+
+    parameters = _parameters(arguments)
+    cron = _cron(arguments.cron)
+    with release.compiled(build_workflow(catalogue_of(arguments.groups), _placement(arguments))) as package:
+        scheduled = release.schedule(package, _target(arguments), arguments.name, cron, parameters)
+    write_json(arguments.json, asdict(scheduled))
+    paused = "" if scheduled.enabled else "; it is paused, resume it in Kubeflow"
+    print(f"recurring run {arguments.name} ({scheduled.recurring_run_id}) is {scheduled.change}: {cron}{paused}")
+    return 0
+
+
+def _parameters(arguments: argparse.Namespace, **times: list[str]) -> dict[str, Any]:
+    """The workflow's parameters; what the first step would refuse, or no pod could reach, is refused here."""
+    from kepler_train.extract import resolve
+
+    window = {"prometheus_url": arguments.prometheus, "selector": arguments.selector, "last": arguments.last, **times}
+    resolve.run(**window, now=datetime.now(timezone.utc))
+    if not arguments.store.startswith("s3://"):
+        raise WrongUsage(f"{arguments.store!r} would be a folder in a pod; give a bucket, such as s3://models/kepler")
+    return {"store": arguments.store, **window}
+
+
+def _cron(text: str) -> str:
+    """Kubeflow's six fields, of which the first are the seconds, or the usual five."""
+    fields = text.split()
+    if len(fields) not in {5, 6}:
+        raise WrongUsage(f"{text!r} is no time of a schedule; write it as `0 2 * * *`: minute hour day month weekday")
+    return " ".join(["0", *fields] if len(fields) == 5 else fields)
+
+
+def _target(arguments: argparse.Namespace) -> Target:
+    from kepler_workflow.release import Target
+
+    return Target(arguments.endpoint, arguments.namespace, arguments.service_account)
 
 
 def _add_workflow_options(command: argparse.ArgumentParser) -> None:

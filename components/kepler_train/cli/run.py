@@ -30,18 +30,24 @@ def add_commands(commands: Any) -> None:
         metavar="WORD",
         help="`simulate`, `recording FILE...` or `prometheus URL` (credentials come by environment)",
     )
-    run.add_argument("--selector", default="", help='label matchers of the exporter, such as job="kepler-exporter"')
-    for option, help_text in (
-        ("--last", "a length of time that ends now, such as 24h"),
-        ("--start", "start of a window, such as 2026-11-23T02:00:00Z"),
-        ("--end", "its end"),
-    ):
-        run.add_argument(option, action="append", default=[], help=f"{help_text} (may be repeated)")
+    add_window_options(run, "--last", "--start", "--end")
     run.add_argument("--store", default="models", help="folder or s3://bucket/prefix of the models (default: models)")
     add_groups_option(run)
     run.add_argument("--runs", type=Path, default=Path("runs"), help="where the run's folder is made (default: runs)")
     add_json_option(run)
     run.set_defaults(command=run_here)
+
+
+def add_window_options(command: argparse.ArgumentParser, *times: str) -> None:
+    """Add the exporter's selector and these ways to say which time is meant."""
+    command.add_argument("--selector", default="", help='label matchers of the exporter, such as job="kepler-exporter"')
+    meanings = {
+        "--last": "a length of time that ends when the run starts, such as 24h",
+        "--start": "start of a window, such as 2026-11-23T02:00:00Z",
+        "--end": "its end",
+    }
+    for option in times:
+        command.add_argument(option, action="append", default=[], help=f"{meanings[option]} (may be repeated)")
 
 
 def add_groups_option(command: argparse.ArgumentParser) -> None:

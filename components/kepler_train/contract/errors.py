@@ -41,3 +41,7 @@ class DamagedModel(StoreError):
 
 class IndexConflict(StoreError):
     """The index changed between read and write, more often than retries could heal."""
+
+
+class KubeflowError(KeplerTrainError):
+    """The API of Kubeflow Pipelines is away, or refuses a request."""
