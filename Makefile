@@ -29,10 +29,12 @@ format: $(VENV)/dev ## put the code into shape
 	$(BIN)/ruff format
 
 lock: ## resolve the lock files anew (needs uv)
-	uv pip compile pyproject.toml requirements/build.in --extra keras --extra workflow --universal --python-version 3.11 \
+	uv pip compile pyproject.toml requirements/build.in --extra keras --extra workflow --extra sync --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade -o requirements/run.lock
 	uv pip compile pyproject.toml requirements/build.in --all-extras --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-annotate --no-header --constraint requirements/run.lock -o requirements/dev.lock
+	uv pip compile requirements/sync.in --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-annotate --no-header --constraint requirements/dev.lock -o requirements/sync.lock
 
 servers: ## real servers for the tests, built once a machine: Prometheus (apt), MinIO (go install)
 	@SERVERS="$(SERVERS)" MINIO_MODULE="$(MINIO_MODULE)" sh tests/servers.sh

@@ -89,7 +89,7 @@ class TestTheWholeWay:
         assert synced.exit_code == 0, synced.stderr
         served = open_store(STORE).read_index()
         names = {f"{group}-{name}" for group, models in served.models.items() for name in models}
-        models = [path for path in (folder / "estimator").iterdir() if not path.name.startswith(".")]
+        models = list((folder / "estimator" / "current").iterdir())
         assert {path.name for path in models} == names
         for path in models:
             model = d351cbf.load(path)

@@ -132,8 +132,8 @@ def test_an_estimators_folder_is_made_from_the_store(ended, command, folder):
     assert synced.code == 0
     index = open_store(str(folder / "models")).read_index()
     count = sum(map(len, index.models.values()))
-    assert synced.out == f"estimator holds {count} models\n"
-    assert len(list((folder / "estimator").glob("*/metadata.json"))) == count
+    assert synced.out.startswith(f"estimator/current holds {count} models, set ")
+    assert len(list((folder / "estimator" / "current").glob("*/metadata.json"))) == count
 
 
 def test_a_first_version_has_none_to_go_back_to(ended, command, folder):

@@ -10,7 +10,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from kepler_train.cli import authors, kubeflow, models, run, simulate
+from kepler_train.cli import authors, kubeflow, models, run, simulate, sync
 from kepler_train.contract.errors import KeplerTrainError, WrongUsage
 
 
@@ -39,6 +39,6 @@ def _parser() -> argparse.ArgumentParser:
         description="Train Kepler's power models from what Prometheus recorded, and publish what is better.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (run, kubeflow, models, authors, simulate):
+    for module in (run, kubeflow, models, sync, authors, simulate):
         module.add_commands(commands)
     return parser

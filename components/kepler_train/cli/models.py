@@ -1,4 +1,4 @@
-"""`models`: what a store serves, where it is from, whether it is whole, and the way back. `sync` takes it to nodes."""
+"""`models`: what a store serves, where it is from, whether it is whole, and the way back."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def add_commands(commands: Any) -> None:
-    """Add `models` with its own commands, and `sync`."""
+    """Add `models` with its own commands."""
     models = commands.add_parser("models", help="what the store serves: list, show, verify, rollback")
     actions = models.add_subparsers(required=True, metavar="ACTION")
     for name, action, help_text in (
@@ -29,16 +29,11 @@ def add_commands(commands: Any) -> None:
     ):
         command = actions.add_parser(name, help=help_text)
         command.set_defaults(command=action)
-        _add_store_option(command)
+        add_store_option(command)
         if action in (show_model, roll_back):
             command.add_argument("model", metavar="GROUP/NAME", help="such as CounterOnly/linear")
             command.add_argument("--version", default="", help="the version meant")
         add_json_option(command)
-
-    sync = commands.add_parser("sync", help="bring the served models to the folder that an estimator reads")
-    _add_store_option(sync)
-    sync.add_argument("--into", type=Path, required=True, metavar="FOLDER", help="the estimator's models folder")
-    sync.set_defaults(command=sync_folder)
 
 
 def list_models(arguments: argparse.Namespace) -> int:
@@ -79,18 +74,8 @@ def roll_back(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def sync_folder(arguments: argparse.Namespace) -> int:
-    """Bring the served models, verified, to an estimator's folder."""
-    from kepler_train.estimators.model_folder import D351CBF
-    from kepler_train.publish.sync import sync
-    from kepler_train.store import open_store
-
-    index = sync(open_store(arguments.store), D351CBF, arguments.into)
-    print(f"{arguments.into} holds {sum(map(len, index.models.values()))} models")
-    return 0
-
-
-def _add_store_option(command: Any) -> None:
+def add_store_option(command: Any) -> None:
+    """Add `--store` to a command."""
     command.add_argument(
         "--store", default="models", help="folder or s3://bucket/prefix of the models (default: models)"
     )

@@ -45,3 +45,11 @@ class IndexConflict(StoreError):
 
 class KubeflowError(KeplerTrainError):
     """The API of Kubeflow Pipelines is away, or refuses a request."""
+
+
+class NothingServed(StoreError):
+    """The store serves no model at all."""
+
+
+class NotWritable(KeplerTrainError):
+    """What was fetched cannot be written here: no room, no permission, or another is at work in the same place."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
 
 import pytest
 
-from kepler_train.contract.errors import DamagedModel, StoreError, WrongUsage
+from kepler_train.contract.errors import DamagedModel, NothingServed, NotWritable, WrongUsage
 from kepler_train.contract.models import flat_name, version_key
 from kepler_train.estimators import d351cbf
 from kepler_train.publish import models, step
-from kepler_train.publish.sync import sync
 from kepler_train.store import open_store
+from kepler_train.sync.models_folder import CURRENT, find_current, set_version, sync
 from tests.unit.publish.candidates import GROUP, NAME, publish, write_real
 from tests.unit.publish.serving import copy_of
 from tests.unit.store import versions
@@ -21,8 +22,14 @@ from tests.unit.store.processes import DONE, start
 FLAT = flat_name(GROUP, NAME)
 
 
-def contents(folder) -> dict[str, dict[str, bytes]]:
-    return {model.name: {file.name: file.read_bytes() for file in model.iterdir()} for model in folder.iterdir()}
+def contents(into) -> dict[str, dict[str, bytes]]:
+    """What the estimator reads: model to file to content."""
+    models = into / CURRENT
+    return {model.name: {file.name: file.read_bytes() for file in model.iterdir()} for model in models.iterdir()}
+
+
+def sets(into) -> list[str]:
+    return sorted(path.name for path in (into / ".sets").iterdir())
 
 
 def test_the_folder_holds_what_is_served_as_the_stores_own_folder_does(address, tmp_path):
@@ -30,38 +37,53 @@ def test_the_folder_holds_what_is_served_as_the_stores_own_folder_does(address, 
     publish(tmp_path, address, name="other")
     publish(tmp_path, address, "2", champion=first.version)
     store = open_store(address)
-    assert sync(store, "d351cbf", tmp_path / "models") == store.read_index()
+    made = sync(store, "d351cbf", tmp_path / "models")
+    assert made == find_current(tmp_path / "models")
+    assert made.version == set_version(store.read_index(), "d351cbf")
     assert contents(tmp_path / "models") == copy_of(store)
 
 
 def test_an_estimator_loads_and_answers_from_the_folder(address, tmp_path):
     step.run(*write_real(tmp_path), address)
     sync(open_store(address), "d351cbf", tmp_path / "models")
-    chosen = d351cbf.select(tmp_path / "models", GROUP.features)
+    chosen = d351cbf.select(tmp_path / "models" / CURRENT, GROUP.features)
     assert d351cbf.load(chosen).powers([[10.0, 1000.0, 5000.0]]) == pytest.approx([10.0])
 
 
 def test_a_model_that_is_served_no_more_goes_with_the_next_set(address, tmp_path):
     first = publish(tmp_path, address, "1")
     publish(tmp_path, address, "2", champion=first.version)
-    store = open_store(address)
-    sync(store, "d351cbf", tmp_path / "models")
+    store, into = open_store(address), tmp_path / "models"
+    sync(store, "d351cbf", into)
     models.rollback(store, GROUP, NAME)
-    sync(store, "d351cbf", tmp_path / "models")
-    assert (tmp_path / "models" / FLAT / "model.sav").read_bytes() == f"model of {NAME} 1".encode()
-    assert len([path for path in tmp_path.iterdir() if path.name.startswith(".models.")]) == 1
+    sync(store, "d351cbf", into)
+    assert (into / CURRENT / FLAT / "model.sav").read_bytes() == f"model of {NAME} 1".encode()
 
 
 def test_a_set_that_is_right_already_is_left_in_place_and_one_that_is_not_is_made_anew(address, tmp_path):
     publish(tmp_path, address)
-    store, folder = open_store(address), tmp_path / "models"
-    sync(store, "d351cbf", folder)
-    before = folder.readlink()
-    sync(store, "d351cbf", folder)
-    assert folder.readlink() == before
-    (folder / FLAT / "model.sav").write_bytes(b"altered here")
-    sync(store, "d351cbf", folder)
-    assert contents(folder) == copy_of(store)
+    store, into = open_store(address), tmp_path / "models"
+    sync(store, "d351cbf", into)
+    before = (into / CURRENT).readlink()
+    sync(store, "d351cbf", into)
+    assert (into / CURRENT).readlink() == before
+    (into / CURRENT / FLAT / "model.sav").write_bytes(b"altered here")
+    assert find_current(into) is None
+    sync(store, "d351cbf", into)
+    assert contents(into) == copy_of(store)
+    (into / CURRENT / FLAT / "added").write_bytes(b"")
+    assert find_current(into) is None
+
+
+def test_the_set_before_stays_for_who_just_found_it_and_older_ones_go(tmp_path):
+    address, into = str(tmp_path / "store"), tmp_path / "models"
+    champion, links = "", []
+    for night in "1234":
+        champion = publish(tmp_path, address, night, champion=champion).version
+        sync(open_store(address), "d351cbf", into)
+        links.append((into / CURRENT).resolve())
+        assert sets(into) == sorted(link.parent.name for link in links[-2:])
+    assert (links[-2] / FLAT / "model.sav").read_bytes() == f"model of {NAME} 3".encode()
 
 
 def test_a_damaged_model_stops_the_set_and_the_last_good_one_stays(address, tmp_path):
@@ -78,12 +100,13 @@ def test_a_damaged_model_stops_the_set_and_the_last_good_one_stays(address, tmp_
 
 def test_a_store_that_serves_nothing_takes_nothing_away(address, tmp_path):
     publish(tmp_path, address)
-    store, folder = open_store(address), tmp_path / "models"
-    sync(store, "d351cbf", folder)
+    store, into = open_store(address), tmp_path / "models"
+    sync(store, "d351cbf", into)
     store.objects.delete("index.json")
-    with pytest.raises(StoreError, match="serves no model yet"):
-        sync(store, "d351cbf", folder)
-    assert set(contents(folder)) == {FLAT}
+    with pytest.raises(NothingServed, match="serves no model; what estimators have stays as it is"):
+        sync(store, "d351cbf", into)
+    assert set(contents(into)) == {FLAT}
+    assert find_current(into) is not None
 
 
 @pytest.mark.parametrize(
@@ -96,7 +119,8 @@ def test_a_served_version_that_an_estimator_would_drop_is_damage(tmp_path, metad
     versions.serve(store)
     with pytest.raises(DamagedModel, match=r"no model for an estimator: .*metadata\.json"):
         sync(store, "d351cbf", tmp_path / "models")
-    assert not (tmp_path / "models").exists()
+    assert not (tmp_path / "models" / CURRENT).exists()
+    assert sets(tmp_path / "models") == []
 
 
 @pytest.fixture
@@ -110,32 +134,49 @@ def test_an_unknown_generation_is_refused_with_those_there_are(directory, tmp_pa
         sync(directory, "v2", tmp_path / "models")
 
 
-def test_a_folder_of_somebody_else_is_left_as_it_is(directory, tmp_path):
-    (tmp_path / "models").mkdir()
-    (tmp_path / "models" / "mine").write_text("precious")
-    (tmp_path / "link").symlink_to("models")
-    for into in (tmp_path / "models", tmp_path / "link", tmp_path / "models" / "mine"):
+def test_what_somebody_else_put_there_is_left_as_it_is(directory, tmp_path):
+    into = tmp_path / "models"
+    (into / CURRENT).mkdir(parents=True)
+    (into / CURRENT / "mine").write_text("precious")
+    for folder in (into, into / CURRENT / "mine"):
         with pytest.raises(WrongUsage, match="was not made by sync"):
+            sync(directory, "d351cbf", folder)
+    assert (into / CURRENT / "mine").read_text() == "precious"
+
+
+def test_other_files_of_a_volume_are_left_alone(directory, tmp_path):
+    (tmp_path / "models" / "lost+found").mkdir(parents=True)
+    for _ in range(2):
+        sync(directory, "d351cbf", tmp_path / "models")
+    assert {path.name for path in (tmp_path / "models").iterdir()} == {"lost+found", CURRENT, ".sets", ".lock"}
+
+
+def test_all_that_is_made_lies_below_the_folder_and_others_may_read_it(directory, tmp_path):
+    into = tmp_path / "models"
+    sync(directory, "d351cbf", into)
+    assert not (into / CURRENT).readlink().is_absolute()
+    for path in (into / CURRENT).resolve().rglob("*"):
+        assert path.stat().st_mode & 0o044 == 0o044
+    for folder in (into, into / ".sets", (into / CURRENT).resolve().parent, (into / CURRENT).resolve()):
+        assert folder.stat().st_mode & 0o011 == 0o011
+
+
+def test_two_at_once_in_one_folder_do_not_undo_each_other(directory, tmp_path):
+    into = tmp_path / "models"
+    sync(directory, "d351cbf", into)
+    publish(tmp_path, directory.address, name="other")
+    with (into / ".lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(NotWritable, match="another sync is at work"):
             sync(directory, "d351cbf", into)
-    assert (tmp_path / "models" / "mine").read_text() == "precious"
-
-
-def test_an_empty_folder_becomes_the_models_folder(directory, tmp_path):
-    (tmp_path / "models").mkdir()
-    sync(directory, "d351cbf", tmp_path / "models")
-    assert set(contents(tmp_path / "models")) == {FLAT}
-
-
-def test_sets_of_a_folder_with_a_similar_name_are_left_alone(directory, tmp_path):
-    for name in ("models.a", "models", "models.a"):
-        sync(directory, "d351cbf", tmp_path / name)
-        sync(directory, "d351cbf", tmp_path / name)
-    assert contents(tmp_path / "models.a") == contents(tmp_path / "models")
+    assert set(contents(into)) == {FLAT}
+    sync(directory, "d351cbf", into)
+    assert set(contents(into)) == {FLAT, flat_name(GROUP, "other")}
 
 
 def test_a_folder_that_cannot_be_written_is_said(directory, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match="cannot write"):
+    with pytest.raises(NotWritable, match="cannot write"):
         sync(directory, "d351cbf", tmp_path / "file" / "models")
 
 
@@ -158,10 +199,10 @@ def test_who_opens_the_folder_finds_a_whole_set_at_every_moment(tmp_path):
     second = open_store(address).read_index().served(GROUP, NAME).version
     child, seen = start(turn), set()
     while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0):
-        opened = os.open(folder, os.O_RDONLY)
+        opened = os.open(folder / CURRENT, os.O_RDONLY)
         try:
             assert set(os.listdir(opened)) == {FLAT, flat_name(GROUP, "other")}  # noqa: PTH208 (an open folder)
-            seen.add(folder.readlink())
+            seen.add((folder / CURRENT).readlink())
         except FileNotFoundError:
             pass  # the set that was opened has been removed since: who starts now finds the new one
         finally:

@@ -1,0 +1,97 @@
+"""`sync`: the served models, verified, to the folder of an estimator; once, or again and again beside it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import re
+import signal
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from kepler_train.cli.models import add_store_option
+from kepler_train.contract.errors import WrongUsage
+
+_UNITS = {"s": 1, "m": 60, "h": 3600}
+
+
+def add_commands(commands: Any) -> None:
+    """Add `sync`."""
+    sync = commands.add_parser("sync", help="bring the served models to the folder that an estimator reads")
+    add_store_option(sync)
+    sync.add_argument(
+        "--into",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="where the models go; the estimator reads FOLDER/current",
+    )
+    sync.add_argument("--dialect", default="d351cbf", help="the generation of estimators (default: d351cbf)")
+    often = sync.add_mutually_exclusive_group()
+    often.add_argument("--once", action="store_true", help="one time, then end (the default): for an init container")
+    often.add_argument("--every", metavar="TIME", help="again and again, such as 60s or 5m: for a sidecar")
+    sync.add_argument("--listen", metavar="[HOST]:PORT", help="answer /healthz, /readyz and /metrics (with --every)")
+    sync.set_defaults(command=sync_folder)
+
+
+def sync_folder(arguments: argparse.Namespace) -> int:
+    """Sync once, or until a signal ends it."""
+    from kepler_train.store import open_store
+    from kepler_train.sync.models_folder import require_dialect, sync
+
+    if arguments.listen and not arguments.every:
+        raise WrongUsage("--listen is for a sync that stays; add --every 60s")
+    if arguments.every and find_spec("prometheus_client") is None:
+        raise WrongUsage("--every needs prometheus-client, which is not installed; install kepler-train[sync]")
+    require_dialect(arguments.dialect)
+    every_seconds = _seconds(arguments.every) if arguments.every else 0
+    store = open_store(arguments.store)
+    # What is in the making is cleared away on the way out. A sync that stays has done its work; one time has not.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0 if arguments.every else 128 + signal.SIGTERM))
+    if arguments.every:
+        _stay(store, arguments, every_seconds)
+        return 0
+    current = sync(store, arguments.dialect, arguments.into)
+    print(f"{arguments.into}/current holds {len(current.models)} models, set {current.version}")
+    return 0
+
+
+def _stay(store: Any, arguments: argparse.Namespace, every_seconds: float) -> None:
+    from kepler_train.sync.health import listen
+    from kepler_train.sync.loop import Status, fields_of, sync_forever
+    from kepler_train.sync.models_folder import find_current
+
+    logging.getLogger().handlers[0].setFormatter(_Fields())
+    status = Status(find_current(arguments.into))
+    about = {"store": store.address, "into": str(arguments.into), **fields_of(status.current)}
+    if arguments.listen:
+        about["port"] = listen(arguments.listen, status)
+    logging.getLogger("kepler_train.sync").info("start", extra={"fields": about})
+    sync_forever(store, arguments.dialect, arguments.into, every_seconds, status)
+
+
+def _seconds(text: str) -> float:
+    match = re.fullmatch(r"(\d+)([smh])", text)
+    if match is None or not int(match[1]):
+        raise WrongUsage(f"{text!r} is no interval; write it as 60s, 5m or 1h")
+    return float(int(match[1]) * _UNITS[match[2]])
+
+
+class _Fields(logging.Formatter):
+    """A line of `name=value` pairs, for people and for programs; values with spaces are JSON strings."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = {
+            "time": f"{self.formatTime(record, '%Y-%m-%dT%H:%M:%S%z')}",
+            "level": record.levelname.lower(),
+            "message": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        return " ".join(f"{name}={_plain(str(value))}" for name, value in fields.items())
+
+
+def _plain(value: str) -> str:
+    return value if re.fullmatch(r"[\w./:@+-]+", value) else json.dumps(value)

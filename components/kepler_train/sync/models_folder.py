@@ -1,0 +1,205 @@
+"""The folder that an estimator reads: whole sets of models, one of them in use, which one rename replaces.
+
+    DIR/current             a link to the models of the set in use: what the estimator is pointed at
+    DIR/.sets/<token>/      a set: `set.json`, which lists all its files with their checksums, and
+                 models/      the folder as the estimator wants it
+    DIR/.sets/.new.<token>  a set in the making
+
+Everything is below DIR, which may be a mount of its own and the only place that can be written: a mount cannot be
+renamed, a link in it can. The set before stays until the next but one, for an estimator that has just found the link.
+Whoever is killed leaves the old set in use or the new one, and what else lies about the next one clears away.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from hashlib import sha256
+from pathlib import Path
+
+import msgspec
+
+from kepler_train.contract.documents import Document
+from kepler_train.contract.errors import BrokenContract, NothingServed, NotWritable, WrongUsage
+from kepler_train.contract.models import Index, flat_name
+from kepler_train.estimators.model_folder import D351CBF, estimator_files
+from kepler_train.store import Store
+
+CURRENT = "current"
+
+_SETS = ".sets"
+_NEW = ".new."
+_MODELS = "models"
+_SET_FILE = "set.json"
+_LOCK = ".lock"
+
+
+class ModelSet(Document, frozen=True, kw_only=True):
+    """What a set holds: `set.json`."""
+
+    version: str
+    """See `set_version`."""
+    dialect: str
+    made: datetime
+    models: dict[str, str]
+    """The estimator's name of a model to its version."""
+    files: dict[str, str]
+    """Path below the models' folder to sha256."""
+
+
+def set_version(index: Index, dialect: str) -> str:
+    """Name all that is served to estimators of a generation by one short checksum: the same for the same models."""
+    served = [dialect, *((group, name, served.provenance_sha256) for group, name, served in index.entries())]
+    return sha256(msgspec.json.encode(served)).hexdigest()[:16]
+
+
+def require_dialect(dialect: str) -> None:
+    """Raise WrongUsage for a generation of estimators that is not known."""
+    if dialect != D351CBF:
+        raise WrongUsage(f"no generation of estimators is called {dialect!r}; there is {D351CBF}")
+
+
+def read_served(store: Store) -> Index:
+    """Read what a store serves; raises NothingServed where that is nothing."""
+    index = store.read_index()
+    if not any(index.models.values()):
+        raise NothingServed(f"{store.address} serves no model; what estimators have stays as it is: publish one first")
+    return index
+
+
+def sync(store: Store, dialect: str, into: Path) -> ModelSet:
+    """Let `into/current` be all served models, each file verified; returns the set that is then in use.
+
+    If anything fails, the set that is in use stays so, and so it does where the store serves nothing.
+
+    Raises WrongUsage for an unknown dialect or an `into` that is something else, DamagedModel where a served model is
+    not whole, NotWritable where the disk is full, NothingServed where nothing is served, StoreError where the store is
+    away.
+    """
+    require_dialect(dialect)
+    link = into / CURRENT
+    if (link.exists() and not link.is_symlink()) or (into.exists() and not into.is_dir()):
+        raise WrongUsage(f"{link} was not made by sync, and is left as it is; remove it, or name another folder")
+    index = read_served(store)
+    current = find_current(into)
+    if current is not None and current.version == set_version(index, dialect):
+        return current
+    try:
+        with _locked(into), _cleared(into / _SETS) as new:
+            made = _make(store, index, dialect, new)
+            _take_up(into, new)
+    except OSError as cause:
+        raise NotWritable(f"cannot write to {into}: {cause.strerror}; what it holds stays in use: make room") from cause
+    return made
+
+
+def find_current(into: Path) -> ModelSet | None:
+    """Find the set in use, if it is whole and unaltered; None where it is not, or where there is none."""
+    models = (into / CURRENT).resolve()
+    try:
+        current = ModelSet.read(models.with_name(_SET_FILE))
+        found = {path.relative_to(models).as_posix(): path for path in models.rglob("*") if not path.is_dir()}
+        whole = found.keys() == current.files.keys()
+        return (
+            current if whole and all(_checksum(path) == current.files[name] for name, path in found.items()) else None
+        )
+    except (BrokenContract, OSError):
+        return None
+
+
+def _make(store: Store, index: Index, dialect: str, new: Path) -> ModelSet:
+    """Write a set's files, flushed to the disk before anything can name them."""
+    models, files = {}, {}
+    for group, model_name, served in index.entries():
+        version, name = new / "version", flat_name(group, model_name)
+        store.fetch_version(group, model_name, served.version, version)
+        for file, content in estimator_files(version, name).items():
+            _write(new / _MODELS / name / file, content)
+            files[f"{name}/{file}"] = sha256(content).hexdigest()
+        models[name] = served.version
+        shutil.rmtree(version)
+    made = ModelSet(
+        version=set_version(index, dialect),
+        dialect=dialect,
+        made=datetime.now(timezone.utc),
+        models=models,
+        files=files,
+    )
+    _write(new / _SET_FILE, made.encode())
+    return made
+
+
+def _take_up(into: Path, new: Path) -> None:
+    """Let the link name a new set, and remove all sets but that and the one before."""
+    before = (into / CURRENT).resolve().parent.name
+    token = new.name.removeprefix(_NEW)
+    new.rename(new.with_name(token))
+    link = into / _SETS / f"{_NEW}link"
+    link.symlink_to(Path(_SETS, token, _MODELS))
+    link.rename(into / CURRENT)
+    _flush(into)
+    for folder in (into / _SETS).iterdir():
+        if folder.name not in {token, before}:
+            _remove(folder)
+
+
+def _checksum(file: Path) -> str:
+    digest = sha256()
+    with file.open("rb") as content:
+        while chunk := content.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+@contextmanager
+def _cleared(sets: Path) -> Iterator[Path]:
+    """Give the new folder of a set in the making, once what others left unfinished is gone; it goes if it stays so."""
+    sets.mkdir(exist_ok=True)
+    for left in sets.glob(f"{_NEW}*"):
+        _remove(left)
+    new = sets / f"{_NEW}{secrets.token_hex(8)}"
+    new.mkdir()
+    try:
+        yield new
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+@contextmanager
+def _locked(into: Path) -> Iterator[None]:
+    into.mkdir(parents=True, exist_ok=True)
+    with (into / _LOCK).open("ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as cause:
+            raise NotWritable(f"another sync is at work in {into}; let one do it") from cause
+        yield
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    _flush(path.parent)
+
+
+def _flush(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _remove(path: Path) -> None:
+    if path.is_symlink():
+        path.unlink()
+    else:
+        shutil.rmtree(path)

@@ -1,0 +1,5 @@
+"""The two kinds of store, as the store's own tests have them."""
+
+from tests.unit.store.conftest import address
+
+__all__ = ["address"]
