@@ -35,6 +35,9 @@ lock: ## resolve the lock files anew (needs uv)
 		--generate-hashes --no-emit-index-url --no-annotate --no-header --constraint requirements/run.lock -o requirements/dev.lock
 	uv pip compile requirements/sync.in --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-annotate --no-header --constraint requirements/dev.lock -o requirements/sync.lock
+	uv pip compile pyproject.toml requirements/runtime-estimator-2022.in --config-file requirements/runtime-estimator-2022.toml \
+		--python-version 3.10 --no-python-downloads --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade \
+		-o requirements/runtime-estimator-2022.lock
 
 servers: ## real servers for the tests, built once a machine: Prometheus (apt), MinIO (go install)
 	@SERVERS="$(SERVERS)" MINIO_MODULE="$(MINIO_MODULE)" sh tests/servers.sh

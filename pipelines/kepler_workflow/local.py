@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -31,6 +32,9 @@ from kfp.local.status import Status
 
 from kepler_train.contract.features import FeatureGroup
 from kepler_train.contract.models import Decision, flat_name, read_decision
+from kepler_train.contract.runtimes import CURRENT, RUNTIMES, Runtime
+from kepler_workflow.interpreters import interpreter_of, library_path
+from kepler_workflow.policy import Placement
 from kepler_workflow.workflow import Catalogue, build_workflow
 
 CORES = len(os.sched_getaffinity(0))
@@ -66,13 +70,21 @@ class Outcome:
         return not self.failures
 
 
-def run_locally(catalogue: Catalogue, parameters: Mapping[str, Any], folder: Path, progress: TextIO) -> Outcome:
+def run_locally(
+    catalogue: Catalogue,
+    parameters: Mapping[str, Any],
+    folder: Path,
+    progress: TextIO,
+    runtime: Runtime = RUNTIMES[CURRENT],
+) -> Outcome:
     """Run the workflow with these parameters in a new folder; `progress` gets a line per task.
 
-    What fails is in the outcome and is not raised.
+    What fails is in the outcome and is not raised, but for NoInterpreter, where the runtime is not to be had.
     """
-    workflow = build_workflow(catalogue)
-    run = _LocalRun(folder.absolute(), workflow.pipeline_spec, progress)
+    placement = Placement(runtime=runtime)
+    pythons = {placement.images[runtime.image]: interpreter_of(runtime)}
+    workflow = build_workflow(catalogue, placement)
+    run = _LocalRun(folder.absolute(), workflow.pipeline_spec, progress, pythons)
     started = time.monotonic()
     with run.in_place_of_kfp():
         local.init(local.SubprocessRunner(use_venv=False), str(run.folder / "artifacts"), raise_on_error=False)
@@ -83,18 +95,21 @@ def run_locally(catalogue: Catalogue, parameters: Mapping[str, Any], folder: Pat
 
 
 class _LocalRun:
-    def __init__(self, folder: Path, pipeline_spec: Any, progress: TextIO) -> None:
+    def __init__(self, folder: Path, pipeline_spec: Any, progress: TextIO, pythons: Mapping[str, str]) -> None:
+        """Take, with the workflow, the interpreters that stand for its images, where not this one."""
         self.folder = folder
         self.outcome = Outcome(folder)
         self._progress = progress
         self._components = pipeline_spec.components
+        self._executors = pipeline_spec.deployment_spec["executors"]
+        self._pythons = pythons
         self._total = sum(map(_is_task, self._components.values()))
         self._done = 0
         self._lock = threading.Lock()
         self._started_ahead: dict[str, Future[Any]] = {}
         self._groups = ThreadPoolExecutor(PARALLEL_GROUPS)
         self._thread = threading.local()
-        self._scratch = ""
+        self._scratch = self._library = ""
         self._stopped = False
         self._kfp_execute = enhanced_dag_orchestrator.execute_task
 
@@ -114,6 +129,7 @@ class _LocalRun:
             self._groups,  # the last, so that an interrupted run waits for its groups while all this holds
         ):
             warnings.simplefilter("ignore")
+            self._library = str(library_path(Path(self._scratch) / "library"))
             try:
                 yield
             except BaseException:
@@ -153,6 +169,8 @@ class _LocalRun:
         title = task_spec.task_info.name
         log = self.folder / "logs" / f"{re.sub(r'[^A-Za-z0-9._]+', '-', title)}.log"
         self._thread.log = log
+        image = self._executors[self._components[task_spec.component_ref.name].executor_label]["container"]["image"]
+        self._thread.python = self._pythons.get(image, sys.executable)
         task_spec.ClearField("retry_policy")  # it is for lost pods: here it would only repeat a failure
         started = time.monotonic()
         outputs, status = self._kfp_execute(task_name=task_name, task_spec=task_spec, **context)
@@ -191,6 +209,11 @@ class _LocalRun:
             **(env_vars or {}),
             "TMPDIR": self._scratch,  # kfp leaves a folder there for every task
         }
+        if self._thread.python != sys.executable:
+            # kfp has put this interpreter into the command; another one takes the project from here, not what it needs.
+            full_command = [word.replace(sys.executable, self._thread.python) for word in full_command]
+            paths = (self._library, environment.get("PYTHONPATH", ""))
+            environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
         with self._thread.log.open("ab") as log:
             code = subprocess.call(full_command, stdout=log, stderr=subprocess.STDOUT, env=environment)  # noqa: S603
             if code not in {0, 1}:  # 1 is an exception; others: killed, not found, not executable

@@ -17,6 +17,7 @@ from kfp import kubernetes
 from kfp.dsl import PipelineTask
 
 from kepler_train.contract.errors import WrongUsage
+from kepler_train.contract.runtimes import CURRENT, RUNTIMES, Runtime
 
 USER_ID = 10001
 """Of the images' user; given by number, so that Kubernetes can tell that it is not root."""
@@ -73,6 +74,9 @@ POLICIES = {
     "notify": StepPolicy("100m", "500m", "128Mi", "256Mi", 10 * MINUTE),
 }
 
+IN_RUNTIME = {"train", "evaluate"}
+"""The steps that make models or open them; all others run in the steps' image whatever the runtime."""
+
 
 def read_images(file: Path | None = None) -> dict[str, str]:
     """Read which image each name stands for: the project's own, or those that `file` replaces.
@@ -105,18 +109,23 @@ class Toleration:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a cluster's owner lets tasks run, and with which images."""
+    """What a workflow's models are for, and where a cluster's owner lets tasks run, with which images."""
 
+    runtime: Runtime = RUNTIMES[CURRENT]
     images: Mapping[str, str] = field(default_factory=read_images)
     tolerations: tuple[Toleration, ...] = ()
     node_selector: Mapping[str, str] = field(default_factory=dict)
     image_pull_secrets: tuple[str, ...] = ()
 
+    def image_of(self, step: str) -> str:
+        """The image in which a step's tasks run."""
+        return self.images[self.runtime.image if step in IN_RUNTIME else "steps"]
+
 
 def apply(task: PipelineTask, step: str, placement: Placement) -> None:
     """Give a task the policy of its step, and its place."""
     policy = POLICIES[step]
-    task.set_container_image(placement.images["steps"])
+    task.set_container_image(placement.image_of(step))
     task.set_caching_options(enable_caching=policy.cached)
     task.set_cpu_request(policy.cpu_request).set_cpu_limit(policy.cpu_limit)
     task.set_memory_request(policy.memory_request).set_memory_limit(policy.memory_limit)

@@ -65,13 +65,13 @@ def assemble(
 
 
 @step
-def train(training_part: Input[Dataset], pipeline: str, candidate: Output[Model]) -> None:
+def train(training_part: Input[Dataset], pipeline: str, runtime: str, candidate: Output[Model]) -> None:
     """Train one pipeline; a fit that fails is a candidate that says so."""
     from pathlib import Path
 
     from kepler_train.train import step
 
-    step.run(Path(training_part.path), pipeline, Path(candidate.path))
+    step.run(Path(training_part.path), pipeline, Path(candidate.path), runtime)
 
 
 @step

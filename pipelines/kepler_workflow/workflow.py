@@ -123,10 +123,12 @@ def train_and_publish(
 
 
 def add_task(placement: Placement, component: Any, title: str, **inputs: Any) -> Any:
-    """Add a task with the policy of its step, under the name people read.
+    """Add a task with the policy of its step, under the name people read; one that asks for the runtime is told.
 
     The component, too, gets that name: kfp tells those of one name apart by numbers, in an order that changes.
     """
+    if "runtime" in component.component_spec.inputs:
+        inputs["runtime"] = placement.runtime.name
     named = PythonComponent(dataclasses.replace(component.component_spec, name=title), component.python_func)
     task = named(**inputs).set_display_name(title)
     apply(task, component.name, placement)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kepler_train.cli.results import add_json_option, write_json
-from kepler_train.cli.run import add_groups_option, add_window_options, catalogue_of, require_kfp
+from kepler_train.cli.run import add_groups_option, add_runtime_option, add_window_options, catalogue_of, require_kfp
 from kepler_train.contract.errors import WrongUsage
 
 if TYPE_CHECKING:
@@ -128,6 +128,7 @@ def _target(arguments: argparse.Namespace) -> Target:
 
 def _add_workflow_options(command: argparse.ArgumentParser) -> None:
     add_groups_option(command)
+    add_runtime_option(command)
     several: dict[str, Any] = {"action": "append", "default": []}
     command.add_argument(
         "--toleration",
@@ -158,6 +159,7 @@ def _placement(arguments: argparse.Namespace) -> Placement:
     if wrong := [key for key, equals, _ in labels if not key or not equals]:
         raise WrongUsage(f"{wrong[0]!r} is no label of a node; write it as KEY=VALUE")
     return Placement(
+        runtime=arguments.runtime,
         images=read_images(arguments.images),
         tolerations=tuple(taints),
         node_selector={key: value for key, _, value in labels},

@@ -15,6 +15,7 @@ from kepler_train.cli.results import add_json_option, write_json
 from kepler_train.cli.simulate import recent
 from kepler_train.contract.errors import WrongUsage
 from kepler_train.contract.features import FeatureGroup, group_named
+from kepler_train.contract.runtimes import CURRENT, RUNTIMES, runtime_named
 
 if TYPE_CHECKING:
     from kepler_workflow.local import Outcome
@@ -33,6 +34,7 @@ def add_commands(commands: Any) -> None:
     add_window_options(run, "--last", "--start", "--end")
     run.add_argument("--store", default="models", help="folder or s3://bucket/prefix of the models (default: models)")
     add_groups_option(run)
+    add_runtime_option(run)
     run.add_argument("--runs", type=Path, default=Path("runs"), help="where the run's folder is made (default: runs)")
     add_json_option(run)
     run.set_defaults(command=run_here)
@@ -57,6 +59,17 @@ def add_groups_option(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_runtime_option(command: argparse.ArgumentParser) -> None:
+    """Add the choice of runtime."""
+    command.add_argument(
+        "--runtime",
+        type=runtime_named,
+        default=RUNTIMES[CURRENT],
+        metavar="RUNTIME",
+        help=f"what the estimators have installed that read the models: {' or '.join(RUNTIMES)} (default: {CURRENT})",
+    )
+
+
 def run_here(arguments: argparse.Namespace) -> int:
     """Run the workflow in processes; prints what became of every pipeline, and where the report is."""
     require_kfp()
@@ -65,7 +78,9 @@ def run_here(arguments: argparse.Namespace) -> int:
     from kepler_workflow.local import run_locally
 
     catalogue = catalogue_of(arguments.groups)
-    open_store(arguments.store).read_index()  # a store that is away is told before the work, not after
+    store = open_store(arguments.store)
+    # A store that is away, or of another runtime, is told before the work, not after.
+    store.read_index().require_runtime(arguments.runtime.name, store.address)
     now = datetime.now(timezone.utc)
     folder = arguments.runs.absolute() / f"{now:%Y%m%dT%H%M%SZ}"
     window = {
@@ -76,7 +91,8 @@ def run_here(arguments: argparse.Namespace) -> int:
         **_source(arguments.source, folder),
     }
     resolve.run(**window, now=now)  # as is a window that cannot be meant
-    outcome = run_locally(catalogue, {"store": arguments.store, **window}, folder, sys.stderr)
+    parameters = {"store": arguments.store, **window}
+    outcome = run_locally(catalogue, parameters, folder, sys.stderr, arguments.runtime)
     write_json(arguments.json, _as_json(outcome))
     _tell(outcome)
     return 0 if outcome.succeeded else 1

@@ -27,6 +27,10 @@ class PipelineError(KeplerTrainError):
     """A training pipeline breaks the unified format, or its `train` failed."""
 
 
+class NoInterpreter(KeplerTrainError):
+    """The interpreter of a runtime is not on this machine, cannot be made here, or is not what it should be."""
+
+
 class NotLoadable(KeplerTrainError):
     """A kepler-estimator could not load this model, or would not get a usable answer from it."""
 

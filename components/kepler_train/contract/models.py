@@ -9,7 +9,9 @@ from pathlib import Path
 import msgspec
 
 from kepler_train.contract.documents import Document
+from kepler_train.contract.errors import WrongUsage
 from kepler_train.contract.features import FeatureGroup, group_named
+from kepler_train.contract.runtimes import CURRENT
 from kepler_train.contract.window import Window
 
 MODEL_CLASSES = {"scikit": "model.sav", "keras": "model.h5"}
@@ -46,6 +48,8 @@ class Candidate(Document, frozen=True, kw_only=True):
     """`trained` or `failed`."""
     reason: str = ""
     """Why it failed, as a sentence; empty if it did not."""
+    runtime_name: str = CURRENT
+    """The runtime it was made in, and binds to."""
     runtime: dict[str, str] = msgspec.field(default_factory=dict)
     """Interpreter and library to version."""
     idle_millijoules: dict[str, float] = msgspec.field(default_factory=dict)
@@ -135,6 +139,8 @@ class Decision(Document, frozen=True, kw_only=True):
     blocks: tuple[BlockScore, ...] = ()
     held_out: dict[str, int] = msgspec.field(default_factory=dict)
     """`pod_rows`, `node_intervals`, `blocks` judged on."""
+    judged_files: dict[str, str] = msgspec.field(default_factory=dict)
+    """The model's files that were loaded and asked: name to sha256."""
 
 
 class Provenance(Document, frozen=True, kw_only=True):
@@ -163,6 +169,8 @@ class Served(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Index(Document, frozen=True, kw_only=True):
     """What is served: `index.json`, one small object, replaced by compare-and-swap."""
 
+    runtime: str = CURRENT
+    """The runtime of all models served: an estimator that reads some of them can read every one."""
     models: dict[str, dict[str, Served]] = msgspec.field(default_factory=dict)
     """Group to model name to the version served."""
 
@@ -175,6 +183,14 @@ class Index(Document, frozen=True, kw_only=True):
         for group, models in sorted(self.models.items()):
             for model_name, served in sorted(models.items()):
                 yield group_named(group), model_name, served
+
+    def require_runtime(self, runtime: str, store: str) -> None:
+        """Raise WrongUsage, naming the store, where it serves models of another runtime."""
+        if any(self.models.values()) and self.runtime != runtime:
+            raise WrongUsage(
+                f"{store} serves models of runtime {self.runtime}, not {runtime}; a store has one runtime, since an "
+                f"estimator could not load the other's models: use runtime {self.runtime}, or another store"
+            )
 
 
 def version_key(group: FeatureGroup, model_name: str, version: str, file: str = "") -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from kepler_train.contract.errors import DamagedModel
 from kepler_train.contract.models import Candidate
+from kepler_train.contract.runtimes import other_versions
 from kepler_train.store import open_store
 
 
@@ -24,14 +25,21 @@ class Champion:
 def fetch_champion(store: str, candidate: Candidate, into: Path) -> Champion:
     """Copy the champion of a candidate's name out of the store, if there is one.
 
+    One that was made with other versions than are installed here is not opened: it may load and answer wrongly.
+
     Raises StoreError where the store cannot be read: it may hold a champion, which must not be replaced unseen.
+    WrongUsage where its champions are of another runtime.
     """
     opened = open_store(store)
-    served = opened.read_index().served(candidate.group, candidate.model_name)
+    index = opened.read_index()
+    index.require_runtime(candidate.runtime_name, opened.address)
+    served = index.served(candidate.group, candidate.model_name)
     if served is None:
         return Champion()
     try:
         provenance = opened.fetch_version(candidate.group, candidate.model_name, served.version, into)
     except DamagedModel as cause:
         return Champion(served.version, damage=str(cause))
+    if differing := other_versions(provenance.candidate.runtime):
+        return Champion(served.version, damage=f"it was made with {differing}, and an estimator might not load it")
     return Champion(served.version, into, provenance.candidate.idle_millijoules)

@@ -23,6 +23,7 @@ from kepler_train.contract.models import (
     read_candidate,
 )
 from kepler_train.contract.parts import Part, read_part
+from kepler_train.contract.runtimes import require_runtime
 from kepler_train.evaluate.balance import Balance
 from kepler_train.evaluate.champion import Champion, fetch_champion
 from kepler_train.evaluate.comparison import compare
@@ -41,10 +42,12 @@ def run(candidate: Path, held_out_part: Path, store: str, out: Path) -> Decision
     Both are scored now: a stored score is of other rows. Where no champion can be used, the reference is a constant per
     node, which every candidate must beat. `out` gets `decision.json`, `trace.parquet` and a copy of `candidate.json`.
 
-    Raises StoreError where the store cannot be read, BrokenContract where candidate and part do not belong together. A
-    candidate that failed, or that no estimator could use, is a decision.
+    Raises StoreError where the store cannot be read, BrokenContract where candidate and part do not belong together,
+    WrongUsage where this interpreter, or what the store serves, is of another runtime than the candidate. A candidate
+    that failed, or that no estimator could use, is a decision.
     """
     described, part = read_candidate(candidate), read_part(held_out_part)
+    require_runtime(described.runtime_name)
     if described.group is not part.group:
         raise BrokenContract(
             f"{candidate} is of {described.group.value}, {held_out_part} of {part.group.value}; "

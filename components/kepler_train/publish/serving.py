@@ -13,17 +13,20 @@ from kepler_train.store import Store
 def serve(store: Store, group: FeatureGroup, model_name: str, version: str, in_place_of: str) -> Served:
     """Serve a stored version in place of the champion `in_place_of` (empty: of none), by compare-and-swap.
 
-    Serving what is served already changes nothing. Raises StoreError where another champion came in between.
+    Serving what is served already changes nothing. Raises StoreError where another champion came in between, WrongUsage
+    where the store serves models of another runtime.
     """
     stored = store.provenance_of(group, model_name, version)
+    runtime = stored.provenance.candidate.runtime_name
     served = Served(version=version, published=stored.provenance.published, provenance_sha256=stored.sha256)
 
     def change(index: Index) -> Index:
         if index.served(group, model_name) == served:
             return index
+        index.require_runtime(runtime, store.address)
         require_champion(index, group, model_name, in_place_of)
         models = {**index.models, group.value: {**index.models.get(group.value, {}), model_name: served}}
-        return msgspec.structs.replace(index, models=models)
+        return msgspec.structs.replace(index, runtime=runtime, models=models)
 
     store.update_index(change)
     return served

@@ -27,7 +27,8 @@ def run(candidate: Path, decision: Path, store: str) -> Provenance:
     """Publish an improved candidate to the store at an address, and serve it; doing so again changes nothing.
 
     Raises WrongUsage where the decision is not `improved`, BrokenContract where candidate and decision do not belong
-    together, StoreError where the store fails or another champion came in between: then it serves what it served.
+    together, StoreError where the store fails or another champion came in between, WrongUsage where it serves models of
+    another runtime: then it serves what it served.
     """
     target = open_store(store)
     judged = read_candidate(candidate)
@@ -35,7 +36,9 @@ def run(candidate: Path, decision: Path, store: str) -> Provenance:
         files = Path(scratch) / "version"
         composed = compose(candidate / MODEL_FOLDER, judged, read_decision(decision), files)
         group, model_name, version = composed.group, composed.model_name, composed.version
-        require_champion(target.read_index(), group, model_name, composed.parent, version)
+        index = target.read_index()
+        index.require_runtime(judged.runtime_name, target.address)
+        require_champion(index, group, model_name, composed.parent, version)
         provenance = target.add_version(files, composed)
         target.fetch_version(group, model_name, version, Path(scratch) / "read-back")
     served = serve(target, group, model_name, version, in_place_of=composed.parent)

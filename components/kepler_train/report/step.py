@@ -62,5 +62,5 @@ def _runtimes(entries: Sequence[Entry]) -> dict[str, list[str]]:
     for entry in entries:
         if entry.candidate and entry.candidate.runtime:
             versions = ", ".join(f"{library} {version}" for library, version in sorted(entry.candidate.runtime.items()))
-            runtimes.setdefault(versions, []).append(entry.name)
+            runtimes.setdefault(f"{entry.candidate.runtime_name}: {versions}", []).append(entry.name)
     return runtimes

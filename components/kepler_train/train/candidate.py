@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from kepler_train.contract.documents import write_atomically
 from kepler_train.contract.errors import NotLoadable, PipelineError
 from kepler_train.contract.models import CANDIDATE_FILE, METADATA_FILE, SCALER_FILE, Candidate
+from kepler_train.contract.runtimes import runtime_here
 from kepler_train.contract.window import Window
 from kepler_train.estimators.d351cbf import Request, load, read_metadata
 
@@ -88,6 +89,7 @@ def describe(pipeline: TrainPipeline, window: Window, trained_on: dict[str, int]
         model_class=pipeline.model_class,
         features=tuple(pipeline.features),
         status="trained",
+        runtime_name=runtime_here(),
         runtime=runtime(),
         idle_millijoules=_floats(fitted.idle_millijoules) if fitted else {},
         identifiability=_floats(fitted.identifiability) if fitted else {},

@@ -19,6 +19,7 @@ import msgspec
 from kepler_train.contract.errors import BrokenContract, KeplerTrainError, NoData, WrongUsage
 from kepler_train.contract.models import LOG_FILE, MODEL_FOLDER, NODE_MODEL_FOLDER, Candidate
 from kepler_train.contract.parts import Part, interval_batches, read_part
+from kepler_train.contract.runtimes import CURRENT, require_runtime, runtime_here
 from kepler_train.train import registry
 from kepler_train.train.registry import Entry
 
@@ -32,13 +33,14 @@ _CHECKED_POD_ROWS = 100
 _LONGEST_REASON = 500
 
 
-def run(training_part: Path, pipeline: str, out: Path) -> Candidate:
+def run(training_part: Path, pipeline: str, out: Path, runtime: str = CURRENT) -> Candidate:
     """Train one pipeline, such as `CounterOnly/concave`, and write the candidate to the folder `out`.
 
     A class that fails — it cannot be imported, raises, leaves no usable model — is a candidate with status `failed`, a
-    reason, and the traceback in `train.log`. Raises WrongUsage for a pipeline that nobody knows, BrokenContract for a
-    part that cannot be read.
+    reason, and the traceback in `train.log`. Raises WrongUsage for a pipeline that nobody knows, or where this
+    interpreter is not the runtime; BrokenContract for a part that cannot be read.
     """
+    require_runtime(runtime)
     entry = registry.find(pipeline)
     part = read_part(training_part)
     if part.group is not entry.group:
@@ -116,6 +118,7 @@ class _Attempt:
             features=tuple(declared.features) if declared else self.entry.group.features,
             status="failed",
             reason=_reason(self.entry, cause),
+            runtime_name=runtime_here(),
             runtime=runtime(),
             train_seconds=monotonic() - self.started,
             notes=self.notes,
