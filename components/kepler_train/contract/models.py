@@ -109,6 +109,19 @@ class Gate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     detail: str
 
 
+class WholeNode(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How good a candidate's model of the whole node is; it is published with the model of pods, or not at all."""
+
+    usable: bool
+    """Later estimators can use it, and it is better than a constant by more than noise."""
+    reason: str
+    """One sentence a person reads."""
+    score: Score | None = None
+    """Asked with the sum of a node's pods, against what the node measured."""
+    constant: Score | None = None
+    """Of one constant for all nodes: on a node without a sensor, nobody knows that node's own."""
+
+
 class Decision(Document, frozen=True, kw_only=True):
     """What evaluation decided about a candidate: `decision.json`, with `trace.parquet` and a copy of `candidate.json`.
 
@@ -141,6 +154,8 @@ class Decision(Document, frozen=True, kw_only=True):
     """`pod_rows`, `node_intervals`, `blocks` judged on."""
     judged_files: dict[str, str] = msgspec.field(default_factory=dict)
     """The model's files that were loaded and asked: name to sha256."""
+    whole_node: WholeNode | None = None
+    """None where the candidate has no model of the whole node."""
 
 
 class Provenance(Document, frozen=True, kw_only=True):

@@ -12,12 +12,14 @@ from kepler_train.contract.features import ARCHITECTURE
 from kepler_train.contract.models import Candidate, Gate
 from kepler_train.contract.parts import Part, interval_batches, read_part
 from kepler_train.estimators.d351cbf import Model, Request, load
+from kepler_train.evaluate.archives import ask_for_pods
 from kepler_train.evaluate.comparison import Comparison
 from kepler_train.evaluate.predictions import predict, request_of
 
 TRAINED = "trained"
 LOADS = "loads"
 ANSWERS = "answers"
+ARCHIVED = "answers from an archive"
 AT_REST = "pods at rest"
 IDLE = "idle"
 BEATS_CONSTANT = "beats a constant"
@@ -45,10 +47,11 @@ def try_candidate(
         gates.append(Gate(LOADS, passed=True, detail="from its files, as an estimator loads them"))
         part = read_part(part_folder)
         gates.append(_answers(model, part_folder, part))
+        gates.append(_archived(model_folder, model, part_folder, part))
         physics = (_at_rest(model, part), _idle(candidate, part))
         predict(model_folder, candidate.model_name, candidate.idle_millijoules, part_folder, predictions)
     except NotLoadable as cause:
-        failed = LOADS if len(gates) == 1 else ANSWERS
+        failed = {1: LOADS, 3: ARCHIVED}.get(len(gates), ANSWERS)
         passed = [gate for gate in gates if gate.name != failed]
         return False, (*passed, Gate(failed, passed=False, detail=str(cause)))
     return True, (*gates, *physics)
@@ -84,6 +87,11 @@ def _answers(model: Model, part_folder: Path, part: Part) -> Gate:
             "an estimator asks with any number of pods, so predict row by row"
         )
     return Gate(ANSWERS, passed=True, detail="one pod or a thousand: a finite power for each, the same alone")
+
+
+def _archived(model_folder: Path, model: Model, part_folder: Path, part: Part) -> Gate:
+    ask_for_pods(model_folder, model, _pods(model, part_folder, part))
+    return Gate(ARCHIVED, passed=True, detail="fetched over HTTP, as by later estimators: the same powers")
 
 
 def _pods(model: Model, part_folder: Path, part: Part) -> Request:

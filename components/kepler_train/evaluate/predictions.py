@@ -5,7 +5,7 @@ Nothing here knows of candidates, champions or a store, so that it can run in th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +41,16 @@ def predict(model_folder: Path, served_as: str, idle_millijoules: dict[str, floa
     NotLoadable where an estimator could not use the model.
     """
     model = load(model_folder, served_as)
+
+    def of_pods(batch: IntervalBatch) -> Floats:
+        powers = model.power_array(request_of(batch, model))
+        return batch.sum_over_pods(powers) + idle_of(idle_millijoules, batch.node)
+
+    write_predictions(of_pods, part, out)
+
+
+def write_predictions(predicted: Callable[[IntervalBatch], Floats], part: Path, out: Path) -> None:
+    """Write what a function predicts for each batch of a part's node intervals, (k,), beside what was measured."""
     schema = pa.schema(
         [
             pa.field("node", pa.dictionary(pa.int32(), pa.string())),
@@ -50,13 +60,12 @@ def predict(model_folder: Path, served_as: str, idle_millijoules: dict[str, floa
     )
     with pq.ParquetWriter(out, schema) as writer:
         for batch in interval_batches(part):
-            powers = model.power_array(request_of(batch, model))
             columns = [
                 pa.DictionaryArray.from_arrays(np.zeros(len(batch), np.int32), pa.array([batch.node])),
                 pa.array(batch.timestamp_milliseconds),
                 pa.array(batch.block_start_seconds),
                 pa.array(batch.energy_millijoules),
-                pa.array(batch.sum_over_pods(powers) + idle_of(idle_millijoules, batch.node)),
+                pa.array(predicted(batch)),
             ]
             writer.write_table(pa.table(columns, schema=schema), row_group_size=len(batch))
 

@@ -8,6 +8,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from kepler_train.contract.errors import BrokenContract, NotLoadable
@@ -15,6 +16,7 @@ from kepler_train.contract.models import (
     CANDIDATE_FILE,
     DECISION_FILE,
     MODEL_FOLDER,
+    NODE_MODEL_FOLDER,
     TRACE_FILE,
     BlockScore,
     Candidate,
@@ -32,6 +34,7 @@ from kepler_train.evaluate.predictions import predict, read_predictions
 from kepler_train.evaluate.scores import BEST_CONSTANT, CANDIDATE, CHAMPION, CONSTANT, BlockSums, Tally
 from kepler_train.evaluate.trace import Trace
 from kepler_train.evaluate.verdict import reason
+from kepler_train.evaluate.whole_node import judge as judge_whole_node
 
 logger = logging.getLogger("kepler_train")
 
@@ -62,6 +65,15 @@ def run(candidate: Path, held_out_part: Path, store: str, out: Path) -> Decision
         if usable:
             champion = _predict_champion(champion, described, held_out_part, files, Path(scratch))
             decision = _decide(_score(files, part, out / TRACE_FILE), described, part, champion, gates)
+            if (candidate / NODE_MODEL_FOLDER).is_dir():
+                whole_node = judge_whole_node(
+                    candidate / NODE_MODEL_FOLDER,
+                    described.model_name,
+                    held_out_part,
+                    part,
+                    Path(scratch) / "whole_node.parquet",
+                )
+                decision = msgspec.structs.replace(decision, whole_node=whole_node)
         else:
             Trace(0).write(out / TRACE_FILE)
             decision = _failed(described, part, champion, gates)

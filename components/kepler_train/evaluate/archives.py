@@ -1,0 +1,52 @@
+"""A candidate as later estimators get it: its archives fetched over HTTP, and asked with what exporters send."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from kepler_train.contract.errors import NotLoadable
+from kepler_train.contract.features import ARCHITECTURE
+from kepler_train.estimators.archive import DYN_POWER, Estimator, archive_name, archived, estimator_of, request_for
+from kepler_train.estimators.d351cbf import Model, Request
+
+PODS = 3
+_SAME = 1e-9
+
+
+def ask_for_pods(model_folder: Path, model: Model, pods: Request) -> None:
+    """Ask the archive of a model of pods for some pods of one node together, and for one of them alone.
+
+    Raises NotLoadable where it cannot be used, or gives other powers than the model's folder gives to d351cbf.
+    """
+    few = _of_one_architecture(pods, model.metadata.features)[:PODS]
+    with estimator_of({DYN_POWER: archive_of(model_folder, DYN_POWER)}) as estimator:
+        for rows in (few, few[:1]):
+            powers = np.atleast_1d(ask(estimator, DYN_POWER, model.metadata.features, rows))
+            if not np.allclose(powers, model.powers(rows), rtol=_SAME, atol=_SAME):
+                raise NotLoadable(
+                    f"{model.metadata.model_name} answers {powers.tolist()} from an archive and {model.powers(rows)} "
+                    "from its folder; both have to be the same model"
+                )
+
+
+def ask(estimator: Estimator, output_type: str, features: Sequence[str], rows: Request) -> list[float] | float:
+    """Ask a running estimator about rows, (m, n), of one node: columns are features by their names in models."""
+    answer = estimator.answer(request_for(output_type, [archive_name(feature) for feature in features], rows))
+    powers: list[float] | float = json.loads(answer)["powers"]
+    return powers
+
+
+def _of_one_architecture(rows: Request, features: Sequence[str]) -> Request:
+    if ARCHITECTURE not in features:
+        return rows
+    column = rows[:, list(features).index(ARCHITECTURE)]
+    return rows[column == column[0]]
+
+
+def archive_of(model_folder: Path, output_type: str) -> bytes:
+    """Make the archive of a candidate's model folder."""
+    return archived({file.name: file.read_bytes() for file in model_folder.iterdir()}, output_type)
