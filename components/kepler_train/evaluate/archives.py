@@ -44,7 +44,8 @@ def _of_one_architecture(rows: Request, features: Sequence[str]) -> Request:
     if ARCHITECTURE not in features:
         return rows
     column = rows[:, list(features).index(ARCHITECTURE)]
-    return rows[column == column[0]]
+    chosen: Request = rows[column == column[0]]
+    return chosen
 
 
 def archive_of(model_folder: Path, output_type: str) -> bytes:
