@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,18 @@ def recordings() -> dict[str, Path]:
     if not all(path.is_file() for path in found.values()):
         missing(f"no recordings in {folder}; set KEPLER_RECORDINGS to the folder that holds them")
     return found
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of its own, 1 MiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode:
+        missing("a small file system can be mounted by root only")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -15,7 +15,6 @@ from kepler_train.contract.errors import StoreError
 from kepler_train.contract.models import METADATA_FILE, flat_name, version_key
 from kepler_train.publish import models, step
 from kepler_train.store import open_store
-from tests.conftest import missing
 from tests.s3_server import MinioServer
 from tests.unit.publish.candidates import GROUP, NAME, publish, write
 from tests.unit.publish.serving import assert_serves, copy_of, estimator_serves, index_serves
@@ -135,17 +134,6 @@ def test_what_stands_in_for_a_model_stays_while_the_model_cannot_be_put_in_its_p
     open_store(address).objects.delete(version_key(GROUP, NAME, new, "model.sav"))
     publish(tmp_path, address, name="other")
     assert estimator_serves(open_store(address))[FLAT] == {new}
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode:
-        missing("a small file system can be mounted by root only")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
 
 
 def test_a_disk_that_fills_up_at_any_point_costs_nothing_that_is_served(small_disk, tmp_path):

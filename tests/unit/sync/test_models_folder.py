@@ -18,18 +18,9 @@ from tests.unit.publish.candidates import GROUP, NAME, publish, write_real
 from tests.unit.publish.serving import copy_of
 from tests.unit.store import versions
 from tests.unit.store.processes import DONE, start
+from tests.unit.sync.folders import contents, sets
 
 FLAT = flat_name(GROUP, NAME)
-
-
-def contents(into) -> dict[str, dict[str, bytes]]:
-    """What the estimator reads: model to file to content."""
-    models = into / CURRENT
-    return {model.name: {file.name: file.read_bytes() for file in model.iterdir()} for model in models.iterdir()}
-
-
-def sets(into) -> list[str]:
-    return sorted(path.name for path in (into / ".sets").iterdir())
 
 
 def test_the_folder_holds_what_is_served_as_the_stores_own_folder_does(address, tmp_path):
