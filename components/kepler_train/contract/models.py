@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from enum import Enum
 from pathlib import Path
 
 import msgspec
@@ -34,6 +35,25 @@ INDEX_KEY = "index.json"
 PROVENANCE_FILE = "provenance.json"
 
 
+class IdleSource(str, Enum):
+    """What tells a node's idle energy; the value is what documents hold."""
+
+    QUIET = "quiet intervals"
+    """The node rested now and then in the window itself."""
+    FURTHER = "further window"
+    """A further window, in which the node rested all the time."""
+    EXTRAPOLATED = "extrapolated"
+    """The node never rested: its energy was followed down to no activity, which the window does not show."""
+
+
+class IdleEvidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How sure a node's idle energy is: the 95 % interval it lies in, mJ per interval, and what tells."""
+
+    low_millijoules: float
+    high_millijoules: float
+    source: IdleSource
+
+
 class Candidate(Document, frozen=True, kw_only=True):
     """What one training pipeline made in this run: `candidate.json`, beside `model/` unless it failed."""
 
@@ -54,6 +74,8 @@ class Candidate(Document, frozen=True, kw_only=True):
     """Interpreter and library to version."""
     idle_millijoules: dict[str, float] = msgspec.field(default_factory=dict)
     """Node to its energy per interval when no pod does anything, as fitted."""
+    idle_evidence: dict[str, IdleEvidence] = msgspec.field(default_factory=dict)
+    """Node to how sure that is; empty where the training pipeline gave idle energies of its own without saying."""
     identifiability: dict[str, float] = msgspec.field(default_factory=dict)
     """Measures of how well the window tells pods apart, by name."""
     trained_on: dict[str, int] = msgspec.field(default_factory=dict)

@@ -92,6 +92,7 @@ def describe(pipeline: TrainPipeline, window: Window, trained_on: dict[str, int]
         runtime_name=runtime_here(),
         runtime=runtime(),
         idle_millijoules=_floats(fitted.idle_millijoules) if fitted else {},
+        idle_evidence=dict(fitted.idle_evidence) if fitted else {},
         identifiability=_floats(fitted.identifiability) if fitted else {},
         trained_on=trained_on,
         train_seconds=train_seconds,

@@ -20,7 +20,7 @@ import msgspec
 
 from kepler_train.contract.errors import PipelineError, WrongUsage
 from kepler_train.contract.features import ARCHITECTURE, FeatureGroup, group_of
-from kepler_train.contract.models import MODEL_CLASSES, MODEL_FOLDER, Decision
+from kepler_train.contract.models import MODEL_CLASSES, MODEL_FOLDER, Decision, IdleEvidence
 from kepler_train.contract.parts import IntervalBatch
 from kepler_train.contract.window import RecordingSource, Window
 
@@ -46,6 +46,8 @@ class Fitted:
     """File name (`….pkl`) to a further transformer, applied in order after the scaler."""
     idle_millijoules: Mapping[str, float] = field(default_factory=dict)
     """Node to its energy per interval when no pod does anything. Left out: estimated from quiet intervals."""
+    idle_evidence: Mapping[str, IdleEvidence] = field(default_factory=dict)
+    """Node to how sure that is, where the class knows."""
     identifiability: Mapping[str, float] = field(default_factory=dict)
     """Measures, by name, of how well the samples tell pods apart."""
     notes: tuple[str, ...] = ()
@@ -131,7 +133,12 @@ class TrainPipeline(ABC):
         from kepler_train.train.candidate import write_model
 
         if not fitted.idle_millijoules and self._training_part is not None:
-            fitted = replace(fitted, idle_millijoules=self._training_part.idle_millijoules())
+            idle = self._training_part.idle()
+            fitted = replace(
+                fitted,
+                idle_millijoules={node: estimate.millijoules for node, estimate in idle.items()},
+                idle_evidence={node: estimate.evidence for node, estimate in idle.items()},
+            )
         write_model(self, fitted, self.model_folder)
         self.fitted = fitted
         if self.store is not None:

@@ -55,6 +55,7 @@ def _fitted(model: object, scaler: object, fit: AdditiveFit) -> Fitted:
         model=model,
         scaler=scaler,
         idle_millijoules=fit.idle_millijoules,
+        idle_evidence=fit.idle_evidence,
         identifiability=fit.identifiability,
         notes=fit.notes,
     )

@@ -96,8 +96,11 @@ class _Attempt:
         candidate = describe(self.pipeline, self.part.window, self._trained_on(self.pipeline), seconds)
         if not candidate.idle_millijoules:
             quiet = survey(interval_batches(self.training_part)).idle
-            idle = {node: estimate.millijoules for node, estimate in quiet.items()}
-            candidate = msgspec.structs.replace(candidate, idle_millijoules=idle)
+            candidate = msgspec.structs.replace(
+                candidate,
+                idle_millijoules={node: estimate.millijoules for node, estimate in quiet.items()},
+                idle_evidence={node: estimate.evidence for node, estimate in quiet.items()},
+            )
             self.notes += ("idle energies are estimated from quiet intervals, since the class gave none",)
         self.notes += add_whole_node(self.pipeline, lambda: interval_batches(self.training_part))
         return msgspec.structs.replace(candidate, notes=candidate.notes + self.notes)

@@ -15,6 +15,7 @@ from kepler_train.contract.features import ARCHITECTURE
 from kepler_train.contract.held_out import HELD_OUT, TRAINING, block_starts, split
 from kepler_train.contract.parts import IntervalBatch
 from kepler_train.contract.window import INTERVAL_SECONDS
+from kepler_train.train.additive.idle import Idle
 from kepler_train.train.additive.survey import sum_by_interval, survey
 
 Array = npt.NDArray[np.float64]
@@ -56,9 +57,13 @@ class TrainingPart:
         starts = np.searchsorted(self.interval, np.arange(len(self) + 1))
         return sum_by_interval(starts, np.atleast_2d(per_pod.T)).T.reshape(len(self), *per_pod.shape[1:])
 
+    def idle(self) -> dict[str, Idle]:
+        """Estimate each node's idle energy per interval from its quiet intervals, and how sure it is."""
+        return survey(self.batches()).idle
+
     def idle_millijoules(self) -> dict[str, float]:
         """Estimate each node's idle energy per interval from its quiet intervals."""
-        return {node: idle.millijoules for node, idle in survey(self.batches()).idle.items()}
+        return {node: idle.millijoules for node, idle in self.idle().items()}
 
     def batches(self) -> Iterator[IntervalBatch]:
         """Go through the intervals as the workflow does: batches of one node, numeric features only."""

@@ -5,7 +5,7 @@ import pytest
 
 from kepler_train.contract.documents import write_atomically
 from kepler_train.contract.errors import BrokenContract
-from kepler_train.contract.models import Index, Served
+from kepler_train.contract.models import Candidate, Index, Served
 from kepler_train.contract.window import RecordingSource, Window
 
 
@@ -71,3 +71,21 @@ def test_a_written_file_can_be_read_by_others_as_the_umask_says(tmp_path):
     finally:
         os.umask(before)
     assert (tmp_path / "page.html").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_candidate_of_a_version_that_said_less_is_read():
+    content = {
+        "schema_version": 1,
+        "run_id": "r",
+        "window": {"schema_version": 1, "run_id": "r", "source": {"kind": "recording", "files": []}},
+        "group": "CounterOnly",
+        "model_name": "concave",
+        "model_class": "scikit",
+        "features": ["curr_cache_miss"],
+        "status": "trained",
+        "idle_millijoules": {"node1": 150000.0},
+        "identifiability": {"condition": 14.2},
+    }
+    candidate = Candidate.decode(json.dumps(content).encode(), origin="candidate.json")
+    assert candidate.idle_of("node1") == 150000.0
+    assert candidate.idle_evidence == {}

@@ -9,7 +9,7 @@ import pytest
 
 from kepler_train.contract.errors import BrokenContract, WrongUsage
 from kepler_train.contract.features import COUNTER_FEATURES, FeatureGroup
-from kepler_train.contract.models import LOG_FILE, MODEL_FOLDER, read_candidate
+from kepler_train.contract.models import LOG_FILE, MODEL_FOLDER, IdleSource, read_candidate
 from kepler_train.contract.parts import interval_batches, read_part
 from kepler_train.estimators.d351cbf import load
 from kepler_train.train import step
@@ -45,6 +45,9 @@ def test_a_shipped_pipeline_makes_a_described_candidate(part_of, tmp_path):
         "blocks": described.blocks,
     }
     assert set(candidate.idle_millijoules) == {"node1", "node2"}
+    for node, evidence in candidate.idle_evidence.items():
+        assert evidence.low_millijoules <= candidate.idle_millijoules[node] <= evidence.high_millijoules
+        assert evidence.source is IdleSource.QUIET
     assert {"python", "numpy", "sklearn"} <= set(candidate.runtime)
     assert candidate.identifiability["condition"] > 1
     assert candidate.train_seconds > 0
@@ -88,7 +91,7 @@ def test_a_class_that_takes_few_rows_gets_a_sample_and_it_is_said(train):
 def test_a_streaming_class_gets_its_idle_energies_estimated(train):
     candidate = train("Streams")
     assert candidate.status == "trained"
-    assert set(candidate.idle_millijoules) == {"node1", "node2"}
+    assert set(candidate.idle_millijoules) == set(candidate.idle_evidence) == {"node1", "node2"}
     assert any("idle" in note for note in candidate.notes)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from kepler_train.contract.models import IdleEvidence
 from kepler_train.contract.parts import IntervalBatch
 from kepler_train.train.additive.basis import Basis, Shape, basis_of
 from kepler_train.train.additive.interval_sums import IntervalSums
@@ -33,6 +34,7 @@ class AdditiveFit:
     """Fitted to all nodes; for architectures that were never seen."""
     by_architecture: dict[str, ReluNetwork]
     idle_millijoules: dict[str, float]
+    idle_evidence: dict[str, IdleEvidence]
     identifiability: dict[str, float]
     notes: tuple[str, ...]
 
@@ -63,10 +65,12 @@ def _fit(batches: Batches, features: tuple[str, ...], shape: Shape, *, by_archit
         mine = architectures == architecture
         own[architecture] = pooled if mine.all() else everything.only(mine).fit()
         idle = np.where(mine, own[architecture].idle_millijoules, idle)
+    fitted = dict(zip(nodes, idle.tolist(), strict=True))
     return AdditiveFit(
         pooled=_network(basis, pooled),
         by_architecture={architecture: _network(basis, solution) for architecture, solution in own.items()},
-        idle_millijoules=dict(zip(nodes, idle.tolist(), strict=True)),
+        idle_millijoules=fitted,
+        idle_evidence={node: seen.idle[node].evidence_of(millijoules) for node, millijoules in fitted.items()},
         identifiability={"condition": seen.condition},
         notes=_notes(pooled, features, basis),
     )

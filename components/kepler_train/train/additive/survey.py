@@ -15,7 +15,9 @@ from kepler_train.train.additive.idle import Idle, estimate_idle
 Array = npt.NDArray[np.float64]
 
 SAMPLED_POD_ROWS = 20_000
-SAMPLED_INTERVALS_PER_NODE = 1_024
+SAMPLED_INTERVALS_PER_STRETCH = 1_024
+STRETCHES_APART_MILLISECONDS = 600_000
+"""Intervals of a node that are further apart are of different windows: blocks held out leave shorter gaps."""
 _SMALLEST_SINGULAR_VALUE = 1e-12
 
 
@@ -40,28 +42,51 @@ class Survey:
 def survey(batches: Iterable[IntervalBatch]) -> Survey:
     """Go once through a training part, in memory that grows with the number of nodes but not with rows."""
     pods = EvenSample(SAMPLED_POD_ROWS)
-    intervals: dict[str, EvenSample] = {}
+    stretches = Stretches()
     architectures: dict[str, str] = {}
     blocks: set[int] = set()
     energy, count = 0.0, 0
     for batch in batches:
         pods.add(batch.pods)
         totals = sum_by_interval(batch.starts, np.ascontiguousarray(batch.pods.T)).T
-        node = intervals.setdefault(batch.node, EvenSample(SAMPLED_INTERVALS_PER_NODE))
-        node.add(np.column_stack([totals, batch.energy_millijoules]))
+        rows = np.column_stack([totals, batch.energy_millijoules, batch.block_start_seconds])
+        stretches.add(batch.node, batch.timestamp_milliseconds, rows)
         architectures[batch.node] = batch.cpu_architecture
         blocks.update(np.unique(batch.block_start_seconds).tolist())
         energy += float(batch.energy_millijoules.sum())
         count += len(batch)
-    samples = {node: sample.rows() for node, sample in intervals.items()}
+    samples = stretches.rows()
     return Survey(
         pod_sample=pods.rows(),
         architectures=architectures,
         idle=estimate_idle(samples),
         blocks=np.array(sorted(blocks), dtype=np.int64),
-        condition=_condition(np.concatenate(list(samples.values()))[:, :-1]),
+        condition=_condition(np.concatenate([rows for parts in samples.values() for rows in parts])[:, :-2]),
         mean_millijoules=energy / count,
     )
+
+
+class Stretches:
+    """Even samples of rows of each node's stretches of time, so that a short idle recording is not lost in a day."""
+
+    def __init__(self) -> None:
+        self._samples: dict[str, list[EvenSample]] = {}
+        self._last: dict[str, int] = {}
+
+    def add(self, node: str, timestamp_milliseconds: npt.NDArray[np.int64], rows: Array) -> None:
+        """Add rows, (k, ...), of a node's intervals, as they come."""
+        last = self._last.get(node, int(timestamp_milliseconds[0]))
+        apart = np.abs(np.diff(timestamp_milliseconds, prepend=last)) > STRETCHES_APART_MILLISECONDS
+        samples = self._samples.setdefault(node, [EvenSample(SAMPLED_INTERVALS_PER_STRETCH)])
+        for number, part in enumerate(np.split(rows, np.flatnonzero(apart))):
+            if number:
+                samples.append(EvenSample(SAMPLED_INTERVALS_PER_STRETCH))
+            samples[-1].add(part)
+        self._last[node] = int(timestamp_milliseconds[-1])
+
+    def rows(self) -> dict[str, list[Array]]:
+        """Node to the rows kept of each of its stretches."""
+        return {node: [sample.rows() for sample in samples] for node, samples in self._samples.items()}
 
 
 def sum_by_interval(starts: npt.NDArray[np.int64], values: Array) -> Array:
