@@ -154,7 +154,7 @@ def _reliability(node: _Node) -> float:
     """The share of an activity's variance that energy follows: noise in activity flattens slopes by as much."""
     spread = float(node.activity.std() * node.energy.std())
     if not spread:
-        return 1.0
+        return 0.0
     covariance = float(np.mean((node.activity - node.activity.mean()) * (node.energy - node.energy.mean())))
     return max(covariance / spread, 0.0) ** 2
 
