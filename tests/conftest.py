@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
+
+from tests.signing_keys import use_new_key
 
 IN_CI = os.environ.get("CI", "").lower() == "true"
 
@@ -43,6 +46,15 @@ def small_disk(tmp_path):
         missing("a small file system can be mounted by root only")
     yield folder
     subprocess.run(["umount", folder], check=True)
+
+
+_keys = tempfile.TemporaryDirectory(prefix="kepler-train-keys-")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let all tests, and every process they start, publish signed models and accept no others."""
+    if not hasattr(config, "workerinput"):  # a worker inherits the environment
+        use_new_key(Path(_keys.name), os.environ)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -43,6 +43,10 @@ class DamagedModel(StoreError):
     """Files of a stored version are missing or differ from their checksums."""
 
 
+class UntrustedModel(DamagedModel):
+    """A stored version is not signed, or not with a key that is trusted here."""
+
+
 class IndexConflict(StoreError):
     """The index changed between read and write, more often than retries could heal."""
 

@@ -33,6 +33,7 @@ TRACE_FILE = "trace.parquet"
 
 INDEX_KEY = "index.json"
 PROVENANCE_FILE = "provenance.json"
+SIGNATURE_FILE = "provenance.json.sig"
 
 
 class IdleSource(str, Enum):
@@ -192,7 +193,18 @@ class Provenance(Document, frozen=True, kw_only=True):
     candidate: Candidate
     decision: Decision
     files: dict[str, str]
-    """File name to sha256, of every other file of the version."""
+    """File name to sha256, of every other file of the version but the signature."""
+    signed_by: str = ""
+    """The id of the key that the publisher signs with; empty where publishing without a key was chosen."""
+
+
+class Signature(Document, frozen=True, kw_only=True):
+    """Who vouches for a version: `provenance.json.sig`, an ed25519 signature of the bytes of `provenance.json`."""
+
+    key_id: str
+    """The first 16 hexadecimal digits of the sha256 of the raw public key."""
+    signature: bytes
+    """64 bytes; base64 in the file."""
 
 
 class Served(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from kepler_train.contract.errors import StoreError
-from kepler_train.store.objects import StoredObject, digest
+from kepler_train.store.objects import LARGEST_FILE_BYTES, StoredObject, digest, require_size
 
 _LOCK = ".lock"
 _LEASE = ".lease"
@@ -35,11 +35,13 @@ class Directory:
         """The directory's path."""
         return str(self._root)
 
-    def get(self, key: str) -> StoredObject | None:
+    def get(self, key: str, largest_bytes: int = LARGEST_FILE_BYTES) -> StoredObject | None:
         """Read an object; its etag is its checksum."""
         with self._explained("read", key):
             try:
-                content = self._path(key).read_bytes()
+                with self._path(key).open("rb") as file:
+                    require_size(os.fstat(file.fileno()).st_size, largest_bytes, key, self.address)
+                    content = file.read()
             except FileNotFoundError:
                 return None
             return StoredObject(content, digest(content))

@@ -11,7 +11,12 @@ from contextlib import AbstractContextManager
 from hashlib import sha256
 from typing import NamedTuple, Protocol
 
-from kepler_train.contract.errors import WrongUsage
+from kepler_train.contract.errors import DamagedModel, WrongUsage
+
+LARGEST_FILE_BYTES = 1 << 28
+"""What no model's file reaches: a reader takes no more into memory, whoever wrote it."""
+LARGEST_DOCUMENT_BYTES = 1 << 24
+"""The same for index and provenance, which hold a line for each model or block of time."""
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,199}")
 
@@ -30,8 +35,8 @@ class Objects(Protocol):
     def address(self) -> str:
         """Where the objects are, for messages; without secrets."""
 
-    def get(self, key: str) -> StoredObject | None:
-        """Read an object; None where there is none."""
+    def get(self, key: str, largest_bytes: int = LARGEST_FILE_BYTES) -> StoredObject | None:
+        """Read an object; None where there is none. Raises DamagedModel, unread, where it is larger than that."""
 
     def put_if(self, key: str, content: bytes, expected: str | None) -> bool:
         """Write an object if its etag is `expected` (None: if there is none); False if it is another."""
@@ -61,6 +66,15 @@ def require_plain(what: str, name: str) -> str:
             f"{what} {name!r} cannot be stored; use letters, digits, '.', '_' and '-', without a dot in front"
         )
     return name
+
+
+def require_size(size_bytes: int, largest_bytes: int, key: str, address: str) -> None:
+    """Raise DamagedModel for an object that is larger than what anybody publishes."""
+    if size_bytes > largest_bytes:
+        raise DamagedModel(
+            f"{key} in {address} is larger than {largest_bytes} bytes, as nothing is that was published; find out who may "
+            "write to the store, and publish a new model of this name"
+        )
 
 
 def digest(content: bytes) -> str:

@@ -26,7 +26,7 @@ from minio import Minio
 from minio.error import InvalidResponseError, MinioException, S3Error
 
 from kepler_train.contract.errors import IndexConflict, StoreError, WrongUsage
-from kepler_train.store.objects import StoredObject
+from kepler_train.store.objects import LARGEST_FILE_BYTES, StoredObject, require_size
 from kepler_train.store.s3_errors import error_of, explained, is_passing
 
 T = TypeVar("T")
@@ -56,7 +56,7 @@ class Bucket:
         """Bucket, prefix and endpoint."""
         return f"s3://{self._bucket}/{self._prefix}".rstrip("/") + f" at {self._endpoint}"
 
-    def get(self, key: str) -> StoredObject | None:
+    def get(self, key: str, largest_bytes: int = LARGEST_FILE_BYTES) -> StoredObject | None:
         """Read an object; its etag is the server's."""
 
         def read() -> StoredObject | None:
@@ -69,7 +69,9 @@ class Bucket:
             try:
                 if "ETag" not in response.headers:
                     raise InvalidResponseError(response.status, response.headers.get("Content-Type"), None)
-                return StoredObject(response.read(), response.headers["ETag"])
+                content = response.read(largest_bytes + 1)
+                require_size(len(content), largest_bytes, key, self.address)
+                return StoredObject(content, response.headers["ETag"])
             finally:
                 response.close()
                 response.release_conn()

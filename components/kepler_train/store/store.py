@@ -1,4 +1,7 @@
-"""The store: versions that never change, and one small index of what is served, replaced by compare-and-swap."""
+"""The store: versions that never change, and one small index of what is served, replaced by compare-and-swap.
+
+It is the one door to models: whoever reads a version gets it verified, against its signature and its checksums.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from kepler_train.contract.errors import BrokenContract, DamagedModel, IndexConflict, StoreError
 from kepler_train.contract.features import FeatureGroup
-from kepler_train.contract.models import INDEX_KEY, PROVENANCE_FILE, Index, Provenance, version_key
-from kepler_train.store.objects import Objects, digest, is_plain, require_plain
+from kepler_train.contract.models import (
+    INDEX_KEY,
+    PROVENANCE_FILE,
+    SIGNATURE_FILE,
+    Index,
+    Provenance,
+    Signature,
+    version_key,
+)
+from kepler_train.store.objects import LARGEST_DOCUMENT_BYTES, Objects, digest, is_plain, require_plain
+from kepler_train.store.signatures import Keys
 
 _INDEX_ATTEMPTS = 40
 
@@ -33,8 +47,9 @@ class StoredProvenance(NamedTuple):
 class Store:
     """A store of models; see `open_store`. Whatever cannot be read or written raises StoreError."""
 
-    def __init__(self, objects: Objects) -> None:
+    def __init__(self, objects: Objects, keys: Keys) -> None:
         self.objects = objects
+        self.keys = keys
 
     @property
     def address(self) -> str:
@@ -64,12 +79,15 @@ class Store:
     def add_version(self, folder: Path, provenance: Provenance) -> Provenance:
         """Keep a folder's files as a version that never changes; what is served stays as it is.
 
-        Files first, provenance last: a version without provenance is not there yet. Where the same files are already
-        there under this version, that is the version, and its provenance is returned: adding again does no harm.
+        Files first, then the provenance, its signature last: a version without provenance is not there yet, one without
+        signature is not used. Where the same files are already there under this version, that is the version, and its
+        provenance is returned: adding again does no harm.
 
         Raises StoreError where the version holds other files, BrokenContract where the folder does not hold what the
-        provenance names.
+        provenance names, WrongUsage where there is no key to sign with.
         """
+        self.keys.require_signer(self.address)
+        provenance = msgspec.structs.replace(provenance, signed_by=self.keys.signer)
         group, model_name, version = provenance.group, provenance.model_name, provenance.version
         _require_plain_names(model_name, version, *provenance.files)
         stored = self._find_provenance(group, model_name, version)
@@ -80,23 +98,24 @@ class Store:
             if digest(content) != expected:
                 raise BrokenContract(f"{folder / file} is not what its provenance says; was it written meanwhile?")
             self._create(version_key(group, model_name, version, file), content)
-        if stored is not None:
-            return stored.provenance
-        key = version_key(group, model_name, version, PROVENANCE_FILE)
-        if not self.objects.put_if(key, provenance.encode(), None):
-            # Another process adds the same version; the next look decides whether it is the same content.
-            return self.add_version(folder, provenance)
-        return provenance
+        if stored is None:
+            stored = StoredProvenance(provenance, provenance.encode())
+            if not self.objects.put_if(version_key(group, model_name, version, PROVENANCE_FILE), stored.content, None):
+                # Another process adds the same version; the next look decides whether it is the same content.
+                return self.add_version(folder, provenance)
+        if self.keys.are_used:
+            self._sign(stored, provenance)
+        return stored.provenance
 
     def fetch_version(self, group: FeatureGroup, model_name: str, version: str, into: Path) -> Provenance:
         """Copy a version into the folder `into`, which must be empty or not there, once every checksum is right.
 
-        Raises DamagedModel, naming the file, where one is missing, altered or was never published; StoreError where
-        there is no such version. Then nothing has been written.
+        Raises DamagedModel, naming the file, where one is missing, altered or was never published, UntrustedModel where
+        no trusted key vouches for it; StoreError where there is no such version. Then nothing has been written.
         """
         provenance, content = self.provenance_of(group, model_name, version)
         folder = version_key(group, model_name, version)
-        present = {key.removeprefix(folder) for key in self.objects.list(folder)}
+        present = {key.removeprefix(folder) for key in self.objects.list(folder)} - {SIGNATURE_FILE}
         expected = {*provenance.files, PROVENANCE_FILE}
         for names, fact in ((expected - present, "is missing"), (present - expected, "was never published")):
             if names:
@@ -108,10 +127,10 @@ class Store:
         return provenance
 
     def provenance_of(self, group: FeatureGroup, model_name: str, version: str) -> StoredProvenance:
-        """Read a version's provenance, checked against the index where the version is served.
+        """Read a version's provenance, its signature verified, checked against the index where the version is served.
 
-        Raises DamagedModel where it is missing, altered or names files outside its folder; StoreError where there is no
-        such version.
+        Raises DamagedModel where it is missing, altered or names files outside its folder, UntrustedModel where no
+        trusted key signed it; StoreError where there is no such version.
         """
         _require_plain_names(model_name, version)
         stored = self._find_provenance(group, model_name, version)
@@ -125,6 +144,8 @@ class Store:
             raise StoreError(f"{self.address} has no version {version} of {group.value}/{model_name}; it has {known}")
         if is_served and served is not None and stored.sha256 != served.provenance_sha256:
             raise self._damaged(key, "is not the one that the index names")
+        if self.keys.are_used:
+            self._require_signature(stored)
         return stored
 
     def versions(self, group: FeatureGroup, model_name: str) -> tuple[str, ...]:
@@ -135,7 +156,7 @@ class Store:
         return tuple(sorted(parts[0] for parts in found if parts[1:] == [PROVENANCE_FILE]))
 
     def _index(self) -> tuple[Index, str | None]:
-        stored = self.objects.get(INDEX_KEY)
+        stored = self.objects.get(INDEX_KEY, LARGEST_DOCUMENT_BYTES)
         if stored is None:
             return Index(), None
         index = Index.decode(stored.content, origin=f"{INDEX_KEY} in {self.address}")
@@ -150,7 +171,7 @@ class Store:
 
     def _find_provenance(self, group: FeatureGroup, model_name: str, version: str) -> StoredProvenance | None:
         key = version_key(group, model_name, version, PROVENANCE_FILE)
-        stored = self.objects.get(key)
+        stored = self.objects.get(key, LARGEST_DOCUMENT_BYTES)
         if stored is None:
             return None
         try:
@@ -160,9 +181,37 @@ class Store:
         if (provenance.group, provenance.model_name, provenance.version) != (group, model_name, version):
             raise self._damaged(key, "is that of another model")
         for name in provenance.files:
-            if not is_plain(name) or name == PROVENANCE_FILE:
+            if not is_plain(name) or name in {PROVENANCE_FILE, SIGNATURE_FILE}:
                 raise self._damaged(key, f"names the file {name!r}, which is no plain file name")
         return StoredProvenance(provenance, stored.content)
+
+    def _require_signature(self, stored: StoredProvenance) -> None:
+        """Raise UntrustedModel unless a trusted key signed a provenance."""
+        named = stored.provenance
+        key = version_key(named.group, named.model_name, named.version, SIGNATURE_FILE)
+        found = self.objects.get(key, LARGEST_DOCUMENT_BYTES)
+        signature = None
+        if found is not None:
+            try:
+                signature = Signature.decode(found.content, origin=key)
+            except BrokenContract as cause:
+                raise self._damaged(key, "is not a signature of this version of kepler-train") from cause
+        folder = version_key(named.group, named.model_name, named.version)
+        self.keys.require_signature(stored.content, signature, f"{folder}{PROVENANCE_FILE} in {self.address}")
+
+    def _sign(self, stored: StoredProvenance, own: Provenance) -> None:
+        """Sign a stored provenance where no trusted key has; what somebody else may have put there is not signed."""
+        try:
+            self._require_signature(stored)
+        except DamagedModel:
+            if msgspec.structs.replace(own, published=stored.provenance.published).encode() != stored.content:
+                raise self._holds_other_content(own.group, own.model_name, own.version) from None
+        else:
+            return
+        key = version_key(own.group, own.model_name, own.version, SIGNATURE_FILE)
+        before = self.objects.get(key)
+        self.objects.put_if(key, self.keys.sign(stored.content).encode(), before.etag if before else None)
+        self._require_signature(stored)
 
     def _read_file(self, key: str, checksum: str) -> bytes:
         stored = self.objects.get(key)

@@ -219,7 +219,7 @@ def test_a_race_that_does_not_end_is_an_index_conflict(store, tmp_path, monkeypa
         return Index(models={**index.models, GROUP.value: {NAME: rival_of(other)}})
 
     def open_store_again(store):
-        return type(store)(store.objects)
+        return type(store)(store.objects, store.keys)
 
     def rival_of(store) -> Served:
         return store.read_index().served(GROUP, "rival")
