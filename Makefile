@@ -12,7 +12,7 @@ help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/run ## train on a simulated window into ./models and print where the report is
-	@$(BIN)/kepler-train run --source simulate --store models
+	@$(BIN)/kepler-train run --source simulate --store models --unsigned
 
 test: $(VENV)/dev servers ## set up, check and run the tests against real servers
 	@$(MAKE) --no-print-directory check

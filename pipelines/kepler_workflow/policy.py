@@ -39,8 +39,23 @@ PROMETHEUS = Settings(
 )
 STORE = Settings("kepler-train-store", ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"))
 
-ADDRESSES = Settings("kepler-train-settings", ("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_CA_BUNDLE", "PROMETHEUS_CA_FILE"))
-"""A ConfigMap: where things are, which is no secret."""
+ADDRESSES = Settings(
+    "kepler-train-settings",
+    (
+        *("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_CA_BUNDLE", "PROMETHEUS_CA_FILE"),
+        *("KEPLER_TRAIN_VERIFY_KEYS_FILE", "KEPLER_TRAIN_UNSIGNED"),
+    ),
+)
+"""A ConfigMap: where things are, and whom to trust, which is no secret."""
+
+VERIFY_KEYS = ("kepler-train-verify-keys", "/etc/kepler-train/verify-keys")
+"""A ConfigMap with the public keys of those whose models are used, and where its files appear."""
+
+SIGNING_KEY = ("kepler-train-signing-key", "/etc/kepler-train/signing-key")
+"""A Secret with the private key that publishing signs with, and where its files appear."""
+
+SIGNING_SETTINGS = Settings("kepler-train-settings", ("KEPLER_TRAIN_SIGNING_KEY_FILE",))
+"""Of the ConfigMap above, what only a task that signs is told."""
 
 AUTHORITIES = ("kepler-train-ca", "/etc/kepler-train/ca")
 """A ConfigMap with certificates of authorities, and where its files appear."""
@@ -59,6 +74,8 @@ class StepPolicy:
     retries: int = 2
     secrets: tuple[Settings, ...] = ()
     """Secrets in the environment; a step that has any also gets the addresses and the authorities to trust."""
+    signs: bool = False
+    """Whether it is given the private key; nobody else is."""
 
 
 POLICIES = {
@@ -68,7 +85,7 @@ POLICIES = {
     "train": StepPolicy("1", "2", "1Gi", "2Gi", 4 * HOUR, cached=True),
     # The champion, and with it the outcome, may have changed since: never cached.
     "evaluate": StepPolicy("1", "2", "1Gi", "2Gi", 2 * HOUR, secrets=(STORE,)),
-    "publish": StepPolicy("250m", "1", "1Gi", "2Gi", 30 * MINUTE, secrets=(STORE,)),
+    "publish": StepPolicy("250m", "1", "1Gi", "2Gi", 30 * MINUTE, secrets=(STORE,), signs=True),
     "report": StepPolicy("250m", "1", "512Mi", "1Gi", 30 * MINUTE, secrets=(STORE,)),
     "verdict": StepPolicy("100m", "500m", "128Mi", "256Mi", 10 * MINUTE, retries=0),
     "notify": StepPolicy("100m", "500m", "128Mi", "256Mi", 10 * MINUTE),
@@ -146,6 +163,12 @@ def _give_secrets(task: PipelineTask, policy: StepPolicy) -> None:
         keys = {key: key for key in ADDRESSES.keys}
         kubernetes.use_config_map_as_env(task, ADDRESSES.name, keys, optional=True)
         kubernetes.use_config_map_as_volume(task, *AUTHORITIES, optional=True)
+    if STORE in policy.secrets:
+        kubernetes.use_config_map_as_volume(task, *VERIFY_KEYS, optional=True)
+    if policy.signs:
+        kubernetes.use_secret_as_volume(task, *SIGNING_KEY, optional=True)
+        keys = {key: key for key in SIGNING_SETTINGS.keys}
+        kubernetes.use_config_map_as_env(task, SIGNING_SETTINGS.name, keys, optional=True)
 
 
 def _place(task: PipelineTask, placement: Placement) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from kepler_train.cli.results import add_json_option, write_json
+from kepler_train.cli.stores import add_store_options
 from kepler_train.contract.errors import WrongUsage
 from kepler_train.contract.features import FeatureGroup, group_named
 
@@ -24,12 +25,12 @@ def add_commands(commands: Any) -> None:
     for name, action, help_text in (
         ("list", list_models, "list the served models"),
         ("show", show_model, "tell where a version comes from"),
-        ("verify", verify_models, "check every served file against its checksum"),
+        ("verify", verify_models, "check every served file against its signature and checksum"),
         ("rollback", roll_back, "serve the version before, or the one that is named"),
     ):
         command = actions.add_parser(name, help=help_text)
         command.set_defaults(command=action)
-        add_store_option(command)
+        add_store_options(command)
         if action in (show_model, roll_back):
             command.add_argument("model", metavar="GROUP/NAME", help="such as CounterOnly/linear")
             command.add_argument("--version", default="", help="the version meant")
@@ -74,11 +75,6 @@ def roll_back(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def add_store_option(command: Any) -> None:
-    """Add `--store` to a command."""
-    command.add_argument(
-        "--store", default="models", help="folder or s3://bucket/prefix of the models (default: models)"
-    )
 
 
 def _model_named(name: str) -> tuple[FeatureGroup, str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from kepler_train.cli.results import add_json_option, write_json
 from kepler_train.cli.simulate import recent
+from kepler_train.cli.stores import add_store_options
 from kepler_train.contract.errors import WrongUsage
 from kepler_train.contract.features import FeatureGroup, group_named
 from kepler_train.contract.runtimes import CURRENT, RUNTIMES, runtime_named
@@ -32,7 +33,7 @@ def add_commands(commands: Any) -> None:
         help="`simulate`, `recording FILE...` or `prometheus URL` (credentials come by environment)",
     )
     add_window_options(run, "--last", "--start", "--end")
-    run.add_argument("--store", default="models", help="folder or s3://bucket/prefix of the models (default: models)")
+    add_store_options(run)
     add_groups_option(run)
     add_runtime_option(run)
     run.add_argument("--runs", type=Path, default=Path("runs"), help="where the run's folder is made (default: runs)")
@@ -79,7 +80,8 @@ def run_here(arguments: argparse.Namespace) -> int:
 
     catalogue = catalogue_of(arguments.groups)
     store = open_store(arguments.store)
-    # A store that is away, or of another runtime, is told before the work, not after.
+    # A store that is away, of another runtime, or that cannot be published to, is told before the work, not after.
+    store.keys.require_signer(store.address)
     store.read_index().require_runtime(arguments.runtime.name, store.address)
     now = datetime.now(timezone.utc)
     folder = arguments.runs.absolute() / f"{now:%Y%m%dT%H%M%SZ}"

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from kepler_train.cli.models import add_store_option
+from kepler_train.cli.stores import add_store_options
 from kepler_train.contract.errors import WrongUsage
 
 _UNITS = {"s": 1, "m": 60, "h": 3600}
@@ -21,7 +21,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600}
 def add_commands(commands: Any) -> None:
     """Add `sync`."""
     sync = commands.add_parser("sync", help="bring the served models to the folder that an estimator reads")
-    add_store_option(sync)
+    add_store_options(sync)
     sync.add_argument(
         "--into",
         type=Path,

@@ -25,6 +25,8 @@ class ServedModel(msgspec.Struct, frozen=True):
     published: datetime
     score: Score | None
     """Measured when it was published; None where the provenance is damaged."""
+    signed_by: str = ""
+    """The id of the key that signed it; empty where it was published without one."""
     damage: str = ""
     """What is wrong with it, where something is."""
 
@@ -33,12 +35,14 @@ def list_served(store: Store) -> tuple[ServedModel, ...]:
     """List the served models, by group and name; a damaged provenance is named, not raised."""
     found = []
     for group, model_name, served in store.read_index().entries():
-        score, damage = None, ""
+        model = ServedModel(group, model_name, served.version, served.published, score=None)
         try:
-            score = store.provenance_of(group, model_name, served.version).provenance.decision.candidate
+            provenance = store.provenance_of(group, model_name, served.version).provenance
         except DamagedModel as error:
-            damage = str(error)
-        found.append(ServedModel(group, model_name, served.version, served.published, score, damage))
+            found.append(msgspec.structs.replace(model, damage=str(error)))
+        else:
+            score, signed_by = provenance.decision.candidate, provenance.signed_by
+            found.append(msgspec.structs.replace(model, score=score, signed_by=signed_by))
     return tuple(found)
 
 

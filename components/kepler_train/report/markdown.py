@@ -14,14 +14,23 @@ from kepler_train.report.words import percent
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|#~&])")
 
 
-def markdown_of(counts: str, failures: str, boards: Sequence[GroupBoard], store_problem: str) -> str:
+def markdown_of(counts: str, failures: str, boards: Sequence[GroupBoard], store_problem: str, signatures: str) -> str:
     """Write the headline and one row per model: errors of candidate, champion and a constant, and the decision."""
     lines = [f"**{_plain(counts)}{': ' if failures else ''}{_plain(failures)}**", ""]
     if store_problem:
         lines += [f"The store could not be read: {_plain(store_problem)}", ""]
     lines += ["| model | candidate | champion | constant | decision | why |", "|---|--:|--:|--:|---|---|"]
     lines += [_row(entry) for board in boards for entry in board.entries]
-    return "\n".join([*lines, "", "Errors in percent of the node's power, on the same held-out rows.", ""])
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "Errors in percent of the node's power, on the same held-out rows.",
+            "",
+            f"Signatures: {_plain(signatures)}.",
+            "",
+        ]
+    )
 
 
 def _row(entry: Entry) -> str:

@@ -25,6 +25,17 @@ class Serving:
     """What a person must look at: decided but not served, damaged; empty if all is well."""
 
 
+def signing_words(address: str) -> str:
+    """Say who signs what this run publishes; a person must see where nobody does."""
+    try:
+        keys = open_store(address).keys
+    except KeplerTrainError as cause:
+        return f"unknown: {cause}"
+    if not keys.are_used:
+        return "none: this run was told to publish and to trust models without a key"
+    return f"verified, with keys {', '.join(keys.trusted)}"
+
+
 def read_serving(address: str, decisions: Sequence[Decision]) -> tuple[dict[str, Serving], str]:
     """Look up each decision's name in the store: full name to what is served, and why not if the store is away."""
     try:

@@ -16,7 +16,7 @@ from kepler_train.report.markdown import markdown_of
 from kepler_train.report.outcome import headline
 from kepler_train.report.page import write_page
 from kepler_train.report.plots import error_axis, error_range
-from kepler_train.report.serving import read_serving
+from kepler_train.report.serving import read_serving, signing_words
 
 
 def run(
@@ -32,7 +32,7 @@ def run(
     entries = [replace(entry, serving=serving.get(entry.name)) for entry in entries]
     held_out = [read_part(folder) for folder in parts]
     summary = WindowSummary.read(window / SUMMARY_FILE)
-    boards = boards_of(entries, held_out)
+    boards, signatures = boards_of(entries, held_out), signing_words(store)
     ends = error_range(error for entry in entries for error in entry.errors_percent)
     counts, failures = headline([(entry.decision, entry.outcome) for entry in entries])
     write_page(
@@ -51,8 +51,9 @@ def run(
         set_apart=set_apart(summary, held_out),
         notes=notes_of(held_out),
         runtimes=_runtimes(entries),
+        signatures=signatures,
     )
-    write_atomically(markdown, markdown_of(counts, failures, boards, store_problem).encode())
+    write_atomically(markdown, markdown_of(counts, failures, boards, store_problem, signatures).encode())
     return tuple(entry.name for entry in entries if entry.decision.failed)
 
 

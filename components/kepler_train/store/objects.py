@@ -72,7 +72,7 @@ def require_size(size_bytes: int, largest_bytes: int, key: str, address: str) ->
     """Raise DamagedModel for an object that is larger than what anybody publishes."""
     if size_bytes > largest_bytes:
         raise DamagedModel(
-            f"{key} in {address} is larger than {largest_bytes} bytes, as nothing is that was published; find out who may "
+            f"{key} in {address} is larger than {largest_bytes} bytes, as nothing published is; find out who may "
             "write to the store, and publish a new model of this name"
         )
 

@@ -77,7 +77,9 @@ class Keys:
             ) from cause
 
 
-_REMEDY = "find out who may write to the store, and publish a new model of this name, or go back to a version that is signed"
+_REMEDY = (
+    "find out who may write to the store, and publish a new model of this name, or go back to a version that is signed"
+)
 
 
 def keys_from_environment() -> Keys:

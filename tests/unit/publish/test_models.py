@@ -26,7 +26,7 @@ def test_served_models_are_listed_with_version_date_and_score(address, tmp_path)
     second = publish(tmp_path, address, "2", champion=first.version)
     other = publish(tmp_path, address, name="another")
     assert models.list_served(open_store(address)) == tuple(
-        models.ServedModel(GROUP, made.model_name, made.version, made.published, versions.SCORE)
+        models.ServedModel(GROUP, made.model_name, made.version, made.published, versions.SCORE, made.signed_by)
         for made in (other, second)
     )
 

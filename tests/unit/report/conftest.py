@@ -42,7 +42,7 @@ def publish(tmp_path: Path) -> Callable[..., str]:
             files={"model.sav": sha256(b"weights").hexdigest()},
         )
         store = open_store(str(tmp_path / "store"))
-        store.add_version(model, provenance)
+        provenance = store.add_version(model, provenance)
         digest = sha256(provenance.encode()).hexdigest()
 
         def serve(index: Index) -> Index:

@@ -11,6 +11,7 @@ from kepler_train.contract.errors import BrokenContract
 from kepler_train.contract.features import FeatureGroup
 from kepler_train.contract.models import CANDIDATE_FILE, DECISION_FILE, TRACE_FILE, read_decision
 from kepler_train.report import step
+from tests.signing_keys import SIGNING_KEY_FILE, UNSIGNED, VERIFY_KEYS_FILE
 from tests.unit.report.builders import Model, build, night, write_decision
 from tests.unit.report.html_check import check_page
 
@@ -268,3 +269,13 @@ def test_markdown_has_a_row_per_model_and_nothing_that_breaks_it(tmp_path, repor
     assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {7}
     assert not any(re.search(r"(?<!\\)(<|\]|`)", line) for line in lines)
     assert lines[0].startswith("**")
+
+
+def test_the_page_tells_who_signs_and_that_nobody_does_where_that_was_chosen(tmp_path, report, monkeypatch):
+    run = build(tmp_path, [Model(G.FULL, "linear", error=0.02, champion_error=0.06)], night(1))
+    assert "verified, with keys" in check_page(report(run)).text
+    for name in (SIGNING_KEY_FILE, VERIFY_KEYS_FILE):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv(UNSIGNED, "true")
+    assert "none: this run was told to publish and to trust models without a key" in check_page(report(run)).text
+    assert "without a key" in (tmp_path / "report.md").read_text()

@@ -147,11 +147,12 @@ def test_a_store_without_permission_is_said(tmp_path):
     (tmp_path).chmod(0o755)
     folder.chmod(0o555)
     described = version(tmp_path / "new", number="2")
+    store = open_store(str(folder))
 
     def write() -> None:
         os.setuid(65534)
         with pytest.raises(StoreError, match="Permission denied; correct the path or its permissions"):
-            open_store(str(folder)).add_version(tmp_path / "new", described)
+            store.add_version(tmp_path / "new", described)
 
     if os.geteuid() != 0:
         missing("only root can become another user")

@@ -249,5 +249,5 @@ def test_the_layout_is_the_designs(bucket, tmp_path):
     serve(store)
     prefix = bucket.removeprefix("s3://shared/") + "/prefix/"
     keys = {key.object_name for key in shared_server().client.list_objects("shared", prefix=prefix, recursive=True)}
-    files = ("metadata.json", "model.sav", "scaler.pkl", "provenance.json")
+    files = ("metadata.json", "model.sav", "scaler.pkl", "provenance.json", "provenance.json.sig")
     assert keys == {prefix + INDEX_KEY, *(prefix + version_key(GROUP, NAME, "1", file) for file in files)}
