@@ -100,7 +100,7 @@ def serve(store: Path, candidate: Path, version="v1", *, decision: Decision | No
         },
     )
     opened = open_store(str(store))
-    opened.add_version(candidate / MODEL_FOLDER, provenance)
+    provenance = opened.add_version(candidate / MODEL_FOLDER, provenance)
     served = Served(
         version=version, published=provenance.published, provenance_sha256=sha256(provenance.encode()).hexdigest()
     )

@@ -13,6 +13,7 @@ from kepler_train.contract.held_out import is_held_out
 from kepler_train.contract.models import Decision, Score, read_candidate, read_decision
 from kepler_train.contract.parts import interval_batches, read_part
 from kepler_train.evaluate.step import run
+from tests.signing_keys import SIGNING_KEY_FILE, VERIFY_KEYS_FILE, make_key
 from tests.unit.assemble.windows import IDLE_MILLIJOULES, MILLIJOULES_PER_CPU_MILLISECOND
 from tests.unit.estimators.models import Keeps, Predicts, change_metadata, column_means, linear
 from tests.unit.evaluate.candidates import (
@@ -158,6 +159,22 @@ def test_a_champion_whose_files_changed_is_named_and_never_opened(tmp_path, judg
     assert decision.champion_version == "v1"
     assert decision.improved
     assert "the champion v1 could not be used" in decision.reason
+    assert not trap.exists()
+
+
+def test_a_champion_that_no_trusted_key_signed_is_named_and_never_opened(tmp_path, judge, monkeypatch):
+    """Whoever can write to the bucket can make checksums and index agree with a pickle of theirs, but not sign it."""
+    trap = tmp_path / "opened"
+    champion = write_candidate(tmp_path / "champion")
+    (champion / "model" / "model.sav").write_bytes(pickle.dumps(Trap(trap)))
+    with monkeypatch.context() as attacker:
+        attacker.setenv(SIGNING_KEY_FILE, str(make_key(tmp_path)[0]))
+        attacker.delenv(VERIFY_KEYS_FILE)
+        serve(tmp_path / "store", champion)
+    decision = judge(write_candidate(tmp_path / "candidate"))
+    assert "models/BPFOnly/spline/v1/provenance.json" in decision.champion_damage
+    assert "is signed with the key" in decision.champion_damage
+    assert decision.champion is None
     assert not trap.exists()
 
 
