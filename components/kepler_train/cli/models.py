@@ -75,8 +75,6 @@ def roll_back(arguments: argparse.Namespace) -> int:
     return 0
 
 
-
-
 def _model_named(name: str) -> tuple[FeatureGroup, str]:
     group, slash, model_name = name.partition("/")
     if not slash or not model_name:
