@@ -8,12 +8,18 @@ import logging
 import re
 import signal
 import sys
+from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from kepler_train.cli.run import add_runtime_option
 from kepler_train.cli.stores import add_store_options
 from kepler_train.contract.errors import WrongUsage
+
+if TYPE_CHECKING:
+    from kepler_train.sync.models_folder import ModelSet
 
 _UNITS = {"s": 1, "m": 60, "h": 3600}
 
@@ -30,6 +36,7 @@ def add_commands(commands: Any) -> None:
         help="where the models go; the estimator reads FOLDER/current",
     )
     sync.add_argument("--dialect", default="d351cbf", help="the generation of estimators (default: d351cbf)")
+    add_runtime_option(sync)
     often = sync.add_mutually_exclusive_group()
     often.add_argument("--once", action="store_true", help="one time, then end (the default): for an init container")
     often.add_argument("--every", metavar="TIME", help="again and again, such as 60s or 5m: for a sidecar")
@@ -49,28 +56,29 @@ def sync_folder(arguments: argparse.Namespace) -> int:
     require_dialect(arguments.dialect)
     every_seconds = _seconds(arguments.every) if arguments.every else 0
     store = open_store(arguments.store)
+    sync_once = partial(sync, store, arguments.dialect, arguments.into, arguments.runtime.name)
     # What is in the making is cleared away on the way out. A sync that stays has done its work; one time has not.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0 if arguments.every else 128 + signal.SIGTERM))
     if arguments.every:
-        _stay(store, arguments, every_seconds)
+        _stay(sync_once, store.address, arguments, every_seconds)
         return 0
-    current = sync(store, arguments.dialect, arguments.into)
+    current = sync_once()
     print(f"{arguments.into}/current holds {len(current.models)} models, set {current.version}")
     return 0
 
 
-def _stay(store: Any, arguments: argparse.Namespace, every_seconds: float) -> None:
+def _stay(sync_once: Callable[[], ModelSet], address: str, arguments: argparse.Namespace, every_seconds: float) -> None:
     from kepler_train.sync.health import listen
     from kepler_train.sync.loop import Status, fields_of, sync_forever
     from kepler_train.sync.models_folder import find_current
 
     logging.getLogger().handlers[0].setFormatter(_Fields())
     status = Status(find_current(arguments.into))
-    about = {"store": store.address, "into": str(arguments.into), **fields_of(status.current)}
+    about = {"store": address, "into": str(arguments.into), **fields_of(status.current)}
     if arguments.listen:
         about["port"] = listen(arguments.listen, status)
     logging.getLogger("kepler_train.sync").info("start", extra={"fields": about})
-    sync_forever(store, arguments.dialect, arguments.into, every_seconds, status)
+    sync_forever(sync_once, arguments.into, every_seconds, status)
 
 
 def _seconds(text: str) -> float:

@@ -6,7 +6,7 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -22,8 +22,7 @@ from kepler_train.contract.errors import (
     StoreError,
     WrongUsage,
 )
-from kepler_train.store import Store
-from kepler_train.sync.models_folder import ModelSet, find_current, sync
+from kepler_train.sync.models_folder import ModelSet, find_current
 
 FIRST_RETRY_SECONDS = 5.0
 
@@ -65,12 +64,14 @@ class Status(Collector):
         """Go through the metrics, as they are now."""
         now, current = time.monotonic(), self.current
         models = GaugeMetricFamily(f"{_PREFIX}_model_info", "A model in use.", labels=["model", "version"])
-        sets = GaugeMetricFamily(f"{_PREFIX}_set_info", "The set of models in use.", labels=["version", "dialect"])
+        sets = GaugeMetricFamily(
+            f"{_PREFIX}_set_info", "The set of models in use.", labels=["version", "dialect", "runtime"]
+        )
         age = GaugeMetricFamily(f"{_PREFIX}_set_age_seconds", "Time since the set in use was made.")
         if current is not None:
             for model, version in current.models.items():
                 models.add_metric([model, version], 1)
-            sets.add_metric([current.version, current.dialect], 1)
+            sets.add_metric([current.version, current.dialect, current.runtime], 1)
             age.add_metric([], now - self._made)
         success = f"{_PREFIX}_seconds_since_success"
         failures = CounterMetricFamily(f"{_PREFIX}_failures", "Syncs that failed.", labels=["kind"])
@@ -82,13 +83,13 @@ class Status(Collector):
         )
 
 
-def sync_forever(store: Store, dialect: str, into: Path, every_seconds: float, status: Status) -> None:
-    """Sync at intervals, sooner after a failure; never returns, and no failure of store, network or disk ends it."""
+def sync_forever(sync_once: Callable[[], ModelSet], into: Path, every_seconds: float, status: Status) -> None:
+    """Sync into a folder at intervals, sooner after a failure; never returns, whatever store, network or disk do."""
     failed = 0
     while True:
         before = status.current
         try:
-            status.succeed(sync(store, dialect, into))
+            status.succeed(sync_once())
         except KeplerTrainError as error:
             wait = min(every_seconds, FIRST_RETRY_SECONDS * 2**failed)
             failed += 1

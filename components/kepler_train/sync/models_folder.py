@@ -27,6 +27,7 @@ import msgspec
 from kepler_train.contract.documents import Document
 from kepler_train.contract.errors import BrokenContract, NothingServed, NotWritable, WrongUsage
 from kepler_train.contract.models import Index, flat_name
+from kepler_train.contract.runtimes import CURRENT as CURRENT_RUNTIME
 from kepler_train.estimators.model_folder import D351CBF, estimator_files
 from kepler_train.store import Store
 
@@ -45,6 +46,7 @@ class ModelSet(Document, frozen=True, kw_only=True):
     version: str
     """See `set_version`."""
     dialect: str
+    runtime: str
     made: datetime
     models: dict[str, str]
     """The estimator's name of a model to its version."""
@@ -64,28 +66,32 @@ def require_dialect(dialect: str) -> None:
         raise WrongUsage(f"no generation of estimators is called {dialect!r}; there is {D351CBF}")
 
 
-def read_served(store: Store) -> Index:
-    """Read what a store serves; raises NothingServed where that is nothing."""
+def read_served(store: Store, runtime: str) -> Index:
+    """Read what a store serves to estimators of a runtime.
+
+    Raises NothingServed where that is nothing, WrongUsage where its models are of another runtime.
+    """
     index = store.read_index()
+    index.require_runtime(runtime, store.address)
     if not any(index.models.values()):
         raise NothingServed(f"{store.address} serves no model; what estimators have stays as it is: publish one first")
     return index
 
 
-def sync(store: Store, dialect: str, into: Path) -> ModelSet:
+def sync(store: Store, dialect: str, into: Path, runtime: str = CURRENT_RUNTIME) -> ModelSet:
     """Let `into/current` be all served models, each file verified; returns the set that is then in use.
 
     If anything fails, the set that is in use stays so, and so it does where the store serves nothing.
 
-    Raises WrongUsage for an unknown dialect or an `into` that is something else, DamagedModel where a served model is
-    not whole, NotWritable where the disk is full, NothingServed where nothing is served, StoreError where the store is
-    away.
+    Raises WrongUsage for an unknown dialect, models of another runtime or an `into` that is something else,
+    DamagedModel where a served model is not whole, NotWritable where the disk is full, NothingServed where nothing is
+    served, StoreError where the store is away.
     """
     require_dialect(dialect)
     link = into / CURRENT
     if (link.exists() and not link.is_symlink()) or (into.exists() and not into.is_dir()):
         raise WrongUsage(f"{link} was not made by sync, and is left as it is; remove it, or name another folder")
-    index = read_served(store)
+    index = read_served(store, runtime)
     current = find_current(into)
     if current is not None and current.version == set_version(index, dialect):
         return current
@@ -126,6 +132,7 @@ def _make(store: Store, index: Index, dialect: str, new: Path) -> ModelSet:
     made = ModelSet(
         version=set_version(index, dialect),
         dialect=dialect,
+        runtime=index.runtime,
         made=datetime.now(timezone.utc),
         models=models,
         files=files,

@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from datetime import datetime, timedelta, timezone
+from functools import partial
 
 import msgspec
 import pytest
@@ -139,7 +140,7 @@ def test_a_clock_that_is_off_by_a_day_makes_no_negative_age(folder, off):
     oldest = 86400 if off < timedelta(0) else 0
     assert oldest <= found["set_age_seconds"][()] < oldest + PATIENCE_SECONDS
     assert 0 <= found["seconds_since_success"][()] < PATIENCE_SECONDS
-    assert found["set_info"] == {("d351cbf", current.version): 1}
+    assert found["set_info"] == {("d351cbf", "current", current.version): 1}
 
 
 class _Enough(BaseException):
@@ -162,7 +163,7 @@ def test_failures_are_tried_again_sooner_and_ever_later_up_to_the_interval(folde
     monkeypatch.setattr(loop.random, "uniform", lambda low, high: (low + high) / 2)
     status = Status(find_current(folder))
     with pytest.raises(_Enough):
-        loop.sync_forever(open_store(str(tmp_path / "store")), "d351cbf", folder, 60, status)
+        loop.sync_forever(partial(sync, open_store(str(tmp_path / "store")), "d351cbf", folder), folder, 60, status)
     assert waits == [60, 60, 60, 5, 10, 20, 40, 60, 60, 60, 60]
     assert status.failures.total() == 6
     assert status.problem == ""
@@ -182,6 +183,7 @@ def test_an_address_that_cannot_be_listened_on_is_refused(folder, address):
         (["--every", "60"], "write it as 60s, 5m or 1h"),
         (["--every", "0s"], "write it as 60s, 5m or 1h"),
         (["--dialect", "v2"], "'v2'; there is d351cbf"),
+        (["--runtime", "v2"], "no runtime is called 'v2'"),
     ],
 )
 def test_a_wrong_command_line_is_told_before_anything_is_made(tmp_path, monkeypatch, capsys, words, told):

@@ -125,6 +125,13 @@ def test_an_unknown_generation_is_refused_with_those_there_are(directory, tmp_pa
         sync(directory, "v2", tmp_path / "models")
 
 
+def test_models_of_another_runtime_than_the_estimators_are_refused(directory, tmp_path):
+    sync(directory, "d351cbf", tmp_path / "models")
+    with pytest.raises(WrongUsage, match="serves models of runtime current, not estimator-2022"):
+        sync(directory, "d351cbf", tmp_path / "models", "estimator-2022")
+    assert set(contents(tmp_path / "models")) == {FLAT}
+
+
 def test_what_somebody_else_put_there_is_left_as_it_is(directory, tmp_path):
     into = tmp_path / "models"
     (into / CURRENT).mkdir(parents=True)
