@@ -20,13 +20,14 @@ from kepler_train.contract.errors import (
     NothingServed,
     NotWritable,
     StoreError,
+    UntrustedModel,
     WrongUsage,
 )
 from kepler_train.sync.models_folder import ModelSet, find_current
 
 FIRST_RETRY_SECONDS = 5.0
 
-_KINDS = (StoreError, DamagedModel, NothingServed, NotWritable, BrokenContract, WrongUsage)
+_KINDS = (StoreError, DamagedModel, UntrustedModel, NothingServed, NotWritable, BrokenContract, WrongUsage)
 _PREFIX = "kepler_train_sync"
 _log = logging.getLogger("kepler_train.sync")
 
