@@ -16,7 +16,7 @@ import yaml
 from typing_extensions import Self
 from werkzeug.exceptions import HTTPException, NotFound, Unauthorized
 from werkzeug.routing import Map, Rule
-from werkzeug.serving import make_server
+from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
 V2 = "/apis/v2beta1"
@@ -39,7 +39,7 @@ class KubeflowServer:
         self.runs: list[dict[str, Any]] = []
         self.changes: list[str] = []
         """Method and path of every request that was no question, in order."""
-        self._server = make_server("127.0.0.1", 0, self._answer, threaded=True)
+        self._server = make_server("127.0.0.1", 0, self._answer, threaded=True, request_handler=_Quiet)
         self._routes = Map(
             [
                 Rule(f"{V2}/healthz", methods=["GET"], endpoint=lambda _: {"multi_user": False}),
@@ -142,3 +142,8 @@ class KubeflowServer:
             raise NotFound(f"RecurringRun {recurring_run_id} not found")
         self.recurring_runs = left
         return {}
+
+
+class _Quiet(WSGIRequestHandler):
+    def log(self, *_: Any) -> None:
+        """Keep requests out of the log, which tests read."""

@@ -14,6 +14,15 @@ if ! command -v prometheus >/dev/null || ! command -v promtool >/dev/null; then
     command -v promtool >/dev/null || missing="$missing Prometheus and promtool (apt-get install prometheus)"
 fi
 
+if ! command -v prometheus-alertmanager >/dev/null; then
+    if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
+        echo "installing Alertmanager from apt"
+        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus-alertmanager >/dev/null
+        command -v systemctl >/dev/null && systemctl disable --now prometheus-alertmanager >/dev/null 2>&1
+    fi
+    command -v prometheus-alertmanager >/dev/null || missing="$missing Alertmanager (apt-get install prometheus-alertmanager)"
+fi
+
 if [ ! -x "$SERVERS/minio" ]; then
     if command -v go >/dev/null; then
         echo "building MinIO, about three minutes, once a machine"

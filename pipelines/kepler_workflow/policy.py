@@ -39,11 +39,13 @@ PROMETHEUS = Settings(
 )
 STORE = Settings("kepler-train-store", ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"))
 
+NOTIFY = Settings("kepler-train-notify", ("KEPLER_TRAIN_WEBHOOK_URL", "KEPLER_TRAIN_ALERTMANAGER_URL"))
+
 ADDRESSES = Settings(
     "kepler-train-settings",
     (
-        *("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_CA_BUNDLE", "PROMETHEUS_CA_FILE"),
-        *("KEPLER_TRAIN_VERIFY_KEYS_FILE", "KEPLER_TRAIN_UNSIGNED"),
+        *("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_CA_BUNDLE", "PROMETHEUS_CA_FILE", "REQUESTS_CA_BUNDLE"),
+        *("KEPLER_TRAIN_VERIFY_KEYS_FILE", "KEPLER_TRAIN_UNSIGNED", "KEPLER_TRAIN_RUNS_URL"),
     ),
 )
 """A ConfigMap: where things are, and whom to trust, which is no secret."""
@@ -88,7 +90,7 @@ POLICIES = {
     "publish": StepPolicy("250m", "1", "1Gi", "2Gi", 30 * MINUTE, secrets=(STORE,), signs=True),
     "report": StepPolicy("250m", "1", "512Mi", "1Gi", 30 * MINUTE, secrets=(STORE,)),
     "verdict": StepPolicy("100m", "500m", "128Mi", "256Mi", 10 * MINUTE, retries=0),
-    "notify": StepPolicy("100m", "500m", "128Mi", "256Mi", 10 * MINUTE),
+    "notify": StepPolicy("100m", "500m", "128Mi", "256Mi", 10 * MINUTE, secrets=(NOTIFY, STORE)),
 }
 
 IN_RUNTIME = {"train", "evaluate"}

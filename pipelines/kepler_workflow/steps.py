@@ -21,7 +21,14 @@ step = functools.partial(dsl.component, base_image=read_images()["steps"], insta
 
 @step
 def resolve(
-    *, prometheus_url: str, selector: str, recordings: list[str], start: list[str], end: list[str], last: list[str]
+    *,
+    prometheus_url: str,
+    selector: str,
+    recordings: list[str],
+    start: list[str],
+    end: list[str],
+    last: list[str],
+    job_id: str,
 ) -> NamedTuple("Resolved", [("resolved", str)]):
     """Fix the window in UTC and the run's id, once for all later tasks and reruns."""
     from datetime import datetime, timezone
@@ -35,6 +42,7 @@ def resolve(
         start=start,
         end=end,
         last=last,
+        job_id=job_id,
         now=datetime.now(timezone.utc),
     )
     return (window.encode().decode(),)
@@ -120,11 +128,11 @@ def verdict(failed: list[str]) -> None:
 
 
 @step
-def notify(status: dsl.PipelineTaskFinalStatus) -> None:
-    """Tell how the run ended."""
-    import logging
+def notify(status: dsl.PipelineTaskFinalStatus, name: str, job_id: str, store: str) -> None:
+    """Tell how the run ended and what it changed, to whom the environment names."""
+    from kepler_train.notify import step
 
-    logging.getLogger("kepler_train").info("training ended: %s", status.state)
+    step.run(state=status.state, name=name, job_id=job_id, store=store)
 
 
 _REPORT_SOURCE = '''\

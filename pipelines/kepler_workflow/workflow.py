@@ -63,7 +63,9 @@ def build_workflow(catalogue: Catalogue, placement: Placement | None = None) -> 
             end: Their ends, one for each start.
             recordings: Files to read in place of a Prometheus.
         """
-        with dsl.ExitHandler(add(steps.notify, "notify"), name="training"):
+        name = dsl.PIPELINE_JOB_NAME_PLACEHOLDER
+        job_id = dsl.PIPELINE_JOB_ID_PLACEHOLDER
+        with dsl.ExitHandler(add(steps.notify, "notify", name=name, job_id=job_id, store=store), name="training"):
             resolved = add(
                 steps.resolve,
                 "resolve",
@@ -73,6 +75,7 @@ def build_workflow(catalogue: Catalogue, placement: Placement | None = None) -> 
                 start=start,
                 end=end,
                 last=last,
+                job_id=job_id,
             )
             window = add(steps.extract, "extract", resolved=resolved.outputs["resolved"]).outputs["window"]
             made: dict[str, Any] = {}

@@ -11,6 +11,7 @@ import pytest
 from kepler_train.contract.features import FeatureGroup
 from kepler_train.store import open_store
 from kepler_workflow.local import run_locally
+from tests.webhook_receiver import WebhookReceiver
 
 CATALOGUE = {FeatureGroup.COUNTER_ONLY: ("linear",)}
 
@@ -29,8 +30,16 @@ def run(tmp_path, simulated):
     return run
 
 
+@pytest.fixture
+def told(monkeypatch):
+    """Receives what the exit handler tells."""
+    with WebhookReceiver() as receiver:
+        monkeypatch.setenv("KEPLER_TRAIN_WEBHOOK_URL", receiver.url)
+        yield receiver
+
+
 @pytest.mark.slow
-def test_a_second_run_compares_with_the_first_ones_champion(run, tmp_path, capsys):
+def test_a_second_run_compares_with_the_first_ones_champion(run, tmp_path, capsys, told):
     before = builtins.print, logging.getLogger().level, list(logging.getLogger().handlers)
     first, _ = run()
     second, lines = run()
@@ -43,12 +52,14 @@ def test_a_second_run_compares_with_the_first_ones_champion(run, tmp_path, capsy
     assert not second.decisions[0].improved
     assert not [line for line in lines if "publish" in line]
     assert lines[-1].startswith("[9/9] notify")
+    assert ["CounterOnly/linear first published" in told.posted[0]["text"], len(told.posted)] == [True, 2]
+    assert told.posted[1]["text"].endswith(" succeeded: no model changed")
     # kfp.local changes printing and logging of the whole process; here nothing of that is seen or stays.
     assert capsys.readouterr().out == ""
     assert (builtins.print, logging.getLogger().level, list(logging.getLogger().handlers)) == before
 
 
-def test_a_window_that_cannot_be_read_ends_the_run_at_once_with_its_own_words(run, tmp_path):
+def test_a_window_that_cannot_be_read_ends_the_run_at_once_with_its_own_words(run, tmp_path, told):
     (tmp_path / "broken.json").write_text('{"pod_energy_stat": [{"metric"')
     outcome, lines = run(recordings=[str(tmp_path / "broken.json")])
     (failure,) = outcome.failures
@@ -58,6 +69,7 @@ def test_a_window_that_cannot_be_read_ends_the_run_at_once_with_its_own_words(ru
     assert "Traceback" in failure.log.read_text()
     assert [line.split()[1] for line in lines] == ["resolve", "extract", "notify"]
     assert outcome.report is None
+    assert told.posted[0]["text"].endswith(" failed: no model changed")
     assert not (tmp_path / "models").exists()
 
 

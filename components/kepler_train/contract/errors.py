@@ -61,3 +61,7 @@ class NothingServed(StoreError):
 
 class NotWritable(KeplerTrainError):
     """What was fetched cannot be written here: no room, no permission, or another is at work in the same place."""
+
+
+class NotDelivered(KeplerTrainError):
+    """A receiver of notifications is away, or refuses them."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Union
 from urllib.parse import quote, unquote
@@ -79,3 +80,20 @@ def shard_node(shard: Path) -> str:
 def shards_of(folder: Path) -> Iterator[Path]:
     """Go through the complete shards of a window or of an assembled part, by node and time."""
     return iter(sorted(path for path in (folder / SHARDS).iterdir() if "@" in path.name and path.is_dir()))
+
+
+def run_id_of(job_id: str, now: datetime) -> str:
+    """Make a run's id: the time, and the first part of the id that the engine gave the run, or chance without one."""
+    return f"{now.astimezone(timezone.utc):%Y%m%dT%H%M%SZ}-{_mark(job_id) or secrets.token_hex(2)}"
+
+
+def is_of_run(run_id: str, job_id: str) -> bool:
+    """Tell whether an id was made for the run that has this id in the engine."""
+    mark = _mark(job_id)
+    return bool(mark) and run_id.rpartition("-")[2] == mark
+
+
+def _mark(job_id: str) -> str:
+    """`1b9d6bcd` of the UUID 1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed; kfp on one machine gives a number."""
+    mark = job_id.partition("-")[0]
+    return mark if mark.isascii() and mark.isalnum() else ""

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import re
-import secrets
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from urllib.parse import urlsplit
 
 from kepler_train.contract.errors import WrongUsage
-from kepler_train.contract.window import PrometheusSource, RecordingSource, Source, Span, Window
+from kepler_train.contract.window import PrometheusSource, RecordingSource, Source, Span, Window, run_id_of
 
 _RELATIVE = re.compile(r"(\d+)([mhd])")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d{1,3})?)?)(Z|[+-]\d\d:\d\d)?")
-_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _MATCHER = r'\s*[A-Za-z_]\w*\s*(?:=~|!~|!=|=)\s*"(?:[^"\\\n]|\\.)*"\s*'
 _SELECTOR = re.compile(rf"(?:{_MATCHER}(?:,{_MATCHER})*)?")
 
@@ -27,14 +25,15 @@ def run(
     start: Sequence[str] = (),
     end: Sequence[str] = (),
     last: Sequence[str] = (),
-    run_id: str = "",
+    job_id: str = "",
     now: datetime,
 ) -> Window:
     """Fix the window that a run works on.
 
     Either `prometheus_url` (with label matchers in `selector`) or `recordings` is the source. `start` and `end` are
     ISO times in pairs, UTC unless they say otherwise; `last` are lengths such as `24h` or `30m` before `now`, which is
-    cut to the minute. Spans that touch become one. A recording without spans is read whole.
+    cut to the minute. Spans that touch become one. A recording without spans is read whole. `job_id` is the
+    run's id in the engine.
 
     Raises WrongUsage for what cannot be meant.
     """
@@ -42,7 +41,7 @@ def run(
     spans = _merged([*_absolute(start, end), *(_relative(length, now) for length in last)])
     if isinstance(source, PrometheusSource) and not spans:
         raise WrongUsage("no time is given; say --last 24h, or --start and --end")
-    return Window(run_id=_run_id(run_id, now), source=source, spans=spans)
+    return Window(run_id=run_id_of(job_id, now), source=source, spans=spans)
 
 
 def check_url(url: str) -> None:
@@ -121,9 +120,3 @@ def _merged(spans: list[Span]) -> tuple[Span, ...]:
         else:
             merged.append(span)
     return tuple(merged)
-
-
-def _run_id(given: str, now: datetime) -> str:
-    if given and not _RUN_ID.fullmatch(given):
-        raise WrongUsage(f"run id {given!r} does not serve as a name of files; use letters, digits, dots and dashes")
-    return given or f"{now.astimezone(timezone.utc):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from kepler_train.contract.errors import WrongUsage
-from kepler_train.contract.window import PrometheusSource, RecordingSource, Span
+from kepler_train.contract.window import PrometheusSource, RecordingSource, Span, is_of_run
 from kepler_train.extract import resolve
 
 NOW = datetime(2026, 11, 23, 2, 0, 42, 123456, tzinfo=timezone.utc)
@@ -115,11 +115,15 @@ def test_run_ids_are_readable_and_sort_by_time() -> None:
     assert len({resolve.run(recordings=["a"], now=NOW).run_id for _ in range(10)}) > 1
 
 
-def test_a_given_run_id_is_kept_if_it_can_name_a_file() -> None:
-    assert resolve.run(recordings=["a"], run_id="nightly.7", now=NOW).run_id == "nightly.7"
-    for wrong in ("../x", "a b", ".hidden", "x" * 64, "a/b"):
-        with pytest.raises(WrongUsage, match="run id"):
-            resolve.run(recordings=["a"], run_id=wrong, now=NOW)
+def test_a_run_id_ends_with_the_start_of_the_engines_and_is_known_by_it() -> None:
+    run_id = resolve.run(recordings=["a"], job_id="1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed", now=NOW).run_id
+    assert run_id == "20261123T020042Z-1b9d6bcd"
+    assert is_of_run(run_id, "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed")
+    assert not is_of_run(run_id, "1b9d6bce-bbfd-4b2d-9b5d-ab8dfbbd4bed")
+    for nameless in ("", "{{$.placeholder}}", "-1b9d"):
+        chance = resolve.run(recordings=["a"], job_id=nameless, now=NOW).run_id
+        assert len(chance) == len("20261123T020042Z-1a2b")
+        assert not is_of_run(chance, nameless)
 
 
 @pytest.mark.parametrize("selector", ["", 'job="kepler-exporter"', ' job =~ "kepler.*" , cluster!="a\\"b",x!~"y"'])
