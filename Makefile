@@ -6,7 +6,7 @@ SERVERS := $(or $(KEPLER_TRAIN_SERVERS),$(HOME)/.cache/kepler-train/bin)
 MINIO_MODULE := github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format lock servers benchmark-accuracy clean
+.PHONY: help run test check format lock servers benchmark benchmark-accuracy clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ lock: ## resolve the lock files anew (needs uv)
 
 servers: ## real servers for the tests, built once a machine: Prometheus (apt), MinIO (go install)
 	@SERVERS="$(SERVERS)" MINIO_MODULE="$(MINIO_MODULE)" sh tests/servers.sh
+
+benchmark: $(VENV)/dev servers ## extraction and the whole workflow against peers, with what is to be reached; JSON=PATH
+	@$(BIN)/python -m benchmarks $(if $(JSON),--json "$(JSON)")
 
 benchmark-accuracy: $(VENV)/run ## sums, splits, time and memory against peers, with what is to be reached; JSON=PATH
 	@$(BIN)/python -m benchmarks.accuracy $(if $(JSON),--json "$(JSON)")

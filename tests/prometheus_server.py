@@ -143,11 +143,6 @@ class PrometheusServer:
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def peak_bytes(self) -> int:
-        """The most memory that the server has held since it started."""
-        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
-
     def _wait_until_ready(self, log: Path) -> None:
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end:

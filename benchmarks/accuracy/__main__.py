@@ -21,9 +21,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     _show_progress()
 
-    from benchmarks.accuracy import recordings, splits, sums, tables, timing
+    from benchmarks import tables
+    from benchmarks.accuracy import recordings, splits, sums, timing
     from benchmarks.accuracy.extent import QUICK, Extent
-    from benchmarks.accuracy.figures import Report
+    from benchmarks.figures import Report
 
     extent, report, began = QUICK if asked.quick else Extent(), Report(), time.time()
     if "sums" in asked.parts:

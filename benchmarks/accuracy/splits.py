@@ -11,7 +11,6 @@ from functools import partial
 import numpy as np
 from benchmarks.accuracy import peers, targets
 from benchmarks.accuracy.extent import Extent
-from benchmarks.accuracy.figures import Report
 from benchmarks.accuracy.metrics import idle_error, judge, split_error, sum_errors
 from benchmarks.accuracy.peers import Fit
 from benchmarks.accuracy.rows import Rows
@@ -26,6 +25,7 @@ from benchmarks.accuracy.simulated import (
     experiments,
     kinds_of_seed,
 )
+from benchmarks.figures import Report
 
 from kepler_train.contract.features import FeatureGroup
 from kepler_train.simulate.spec import World

@@ -9,11 +9,11 @@ from itertools import islice
 
 from benchmarks.accuracy import peers, recordings, targets
 from benchmarks.accuracy.extent import Extent
-from benchmarks.accuracy.figures import Report
 from benchmarks.accuracy.metrics import Judged, better_than, judge, pooled, sum_errors
 from benchmarks.accuracy.peers import Fit
 from benchmarks.accuracy.rows import Rows
 from benchmarks.accuracy.shipped import BASELINE, fit_shipped, shipped
+from benchmarks.figures import Report
 
 from kepler_train.contract.features import FeatureGroup
 

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from benchmarks.accuracy import targets, training_part
 from benchmarks.accuracy.extent import Extent
-from benchmarks.accuracy.figures import Report
 from benchmarks.accuracy.rows import Floats, Rows
 from benchmarks.accuracy.shipped import default_of
+from benchmarks.figures import Report
 
 from kepler_train.contract.features import FeatureGroup
 from kepler_train.contract.models import METADATA_FILE, MODEL_CLASSES, MODEL_FOLDER, SCALER_FILE

@@ -12,6 +12,7 @@ import io
 import logging
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any, TextIO
 
 from kfp import local
 from kfp.local import logging_utils, subprocess_task_handler
@@ -54,12 +55,25 @@ class Failure:
     log: Path
 
 
+@dataclass(frozen=True)
+class TaskUse:
+    """What a task's processes used."""
+
+    task: str
+    seconds: float
+    cpu_seconds: float
+    peak_bytes: int
+    """The most memory of one of them; at least that of the process which started it, which the kernel counts in."""
+
+
 @dataclass
 class Outcome:
     """How a local run ended."""
 
     folder: Path
     seconds: float = 0.0
+    tasks: list[TaskUse] = field(default_factory=list)
+    """In the order in which they ended."""
     failures: list[Failure] = field(default_factory=list)
     decisions: list[Decision] = field(default_factory=list)
     report: Path | None = None
@@ -171,6 +185,7 @@ class _LocalRun:
         self._thread.log = log
         image = self._executors[self._components[task_spec.component_ref.name].executor_label]["container"]["image"]
         self._thread.python = self._pythons.get(image, sys.executable)
+        self._thread.usage = None
         task_spec.ClearField("retry_policy")  # it is for lost pods: here it would only repeat a failure
         started = time.monotonic()
         outputs, status = self._kfp_execute(task_name=task_name, task_spec=task_spec, **context)
@@ -178,6 +193,9 @@ class _LocalRun:
         with self._lock:
             if status == Status.FAILURE:
                 self.outcome.failures.append(Failure(title, _error_in(log), log))
+            if usage := self._thread.usage:
+                cpu_seconds = usage.ru_utime + usage.ru_stime
+                self.outcome.tasks.append(TaskUse(title, seconds, cpu_seconds, usage.ru_maxrss * 1024))
             self._keep(outputs)
             self._done += 1
             end = "FAILED" if status == Status.FAILURE else ""
@@ -215,13 +233,26 @@ class _LocalRun:
             paths = (self._library, environment.get("PYTHONPATH", ""))
             environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
         with self._thread.log.open("ab") as log:
-            code = subprocess.call(full_command, stdout=log, stderr=subprocess.STDOUT, env=environment)  # noqa: S603
+            code, self._thread.usage = _call(full_command, log, environment)
             if code not in {0, 1}:  # 1 is an exception; others: killed, not found, not executable
                 log.write(f"\nthe process ended with exit code {code}\n".encode())
         return code
 
     def _say(self, line: str) -> None:
         print(line.rstrip(), file=self._progress, flush=True)
+
+
+def _call(command: list[str], log: IO[bytes], environment: Mapping[str, str]) -> tuple[int, resource.struct_rusage]:
+    """Run a command to its end; gives its exit code and what it and its children used."""
+    process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)  # noqa: S603
+    try:
+        _, status, usage = os.wait4(process.pid, 0)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return process.returncode, usage
 
 
 def _is_task(component: Any) -> bool:

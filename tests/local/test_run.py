@@ -58,6 +58,16 @@ def test_every_task_is_one_line(ended):
     assert [line for line in lines if line.endswith("FAILED")] == [lines[-2]]
 
 
+def test_what_each_task_used_is_written_down(ended, outcome):
+    titles = {re.split(r"\] | {2,}", line)[1] for line in ended.err.splitlines() if line.startswith("[")}
+    used = {task["task"]: task for task in outcome["tasks"]}
+    assert set(used) == titles
+    assert all(task["cpu_seconds"] > 0.01 for task in used.values())
+    # TensorFlow alone takes more than all else.
+    keras, scikit = (used[f"BPFOnly / {name}: train"] for name in ("curved-keras", "curved"))
+    assert keras["peak_bytes"] > scikit["peak_bytes"] + (100 << 20)
+
+
 def test_the_failure_is_a_recorded_result_with_its_traceback_in_the_log(ended, outcome):
     (failed,) = [decision for decision in outcome["decisions"] if decision["failed"]]
     assert (failed["group"], failed["model_name"]) == ("BPFOnly", "hopeful")

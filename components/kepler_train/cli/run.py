@@ -144,5 +144,6 @@ def _as_json(outcome: Outcome) -> dict[str, Any]:
         "folder": outcome.folder,
         "report": outcome.report,
         "failures": [asdict(failure) for failure in outcome.failures],
+        "tasks": [asdict(task) for task in outcome.tasks],
         "decisions": outcome.decisions,
     }

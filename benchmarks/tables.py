@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.accuracy.figures import Figure, Report
+from benchmarks.figures import Figure, Report
 
 SCHEMA_VERSION = 1
 
@@ -45,7 +45,9 @@ def _line(cells: list[str], widths: list[int]) -> str:
 
 
 def _cell(figure: Figure) -> str:
-    value = f"{figure.value:.3g}" if abs(figure.value) < 10 else f"{figure.value:.1f}"
+    value = f"{figure.value:.3g}" if abs(figure.value) < 10 else f"{figure.value:,.1f}"
+    if figure.at_least is not None:
+        return f"{value} (≥ {figure.at_least:g}{'' if figure.reached else ', MISS'})"
     if figure.at_most is None:
         return value
     sign = "±" if figure.value < 0 or "bias" in figure.column else ""

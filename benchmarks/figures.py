@@ -16,10 +16,13 @@ class Figure:
     unit: str
     at_most: float | None = None
     """What the figure, or its distance from 0, is to be."""
+    at_least: float | None = None
 
     @property
     def reached(self) -> bool | None:
         """Tell whether the target is reached; None where there is none."""
+        if self.at_least is not None:
+            return self.value >= self.at_least
         return None if self.at_most is None else abs(self.value) <= self.at_most
 
 
@@ -31,7 +34,15 @@ class Report:
     notes: list[str] = field(default_factory=list)
 
     def add(
-        self, table: str, row: str, column: str, value: float, *, unit: str = "%", at_most: float | None = None
+        self,
+        table: str,
+        row: str,
+        column: str,
+        value: float,
+        *,
+        unit: str = "%",
+        at_most: float | None = None,
+        at_least: float | None = None,
     ) -> None:
         """Add a figure."""
-        self.figures.append(Figure(table, row, column, value, unit, at_most))
+        self.figures.append(Figure(table, row, column, value, unit, at_most, at_least))
