@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 from enum import Enum
+from hashlib import sha256
 from pathlib import Path
 
 import msgspec
@@ -176,7 +177,7 @@ class Decision(Document, frozen=True, kw_only=True):
     held_out: dict[str, int] = msgspec.field(default_factory=dict)
     """`pod_rows`, `node_intervals`, `blocks` judged on."""
     judged_files: dict[str, str] = msgspec.field(default_factory=dict)
-    """The model's files that were loaded and asked: name to sha256."""
+    """The files of the candidate's models that an estimator was asked with: see `checksums_of`."""
     whole_node: WholeNode | None = None
     """None where the candidate has no model of the whole node."""
 
@@ -250,6 +251,15 @@ def version_key(group: FeatureGroup, model_name: str, version: str, file: str = 
 def flat_name(group: FeatureGroup, model_name: str) -> str:
     """A model's name that is unique over all groups, for an estimator with one flat folder."""
     return f"{group.value}-{model_name}"
+
+
+def checksums_of(candidate: Path) -> dict[str, str]:
+    """Checksums of the files of a candidate's models: path in its folder to sha256."""
+    return {
+        f"{folder}/{file.name}": sha256(file.read_bytes()).hexdigest()
+        for folder in (MODEL_FOLDER, NODE_MODEL_FOLDER)
+        for file in sorted((candidate / folder).glob("*"))
+    }
 
 
 def read_candidate(folder: Path) -> Candidate:

@@ -130,12 +130,11 @@ def load(folder: Path, served_as: str | None = None) -> Model:
     return Model(metadata, transformers, read(folder / metadata.model_file, _SILENT))
 
 
-def select(models: Path, features: Sequence[str], error_keys: Sequence[str] = ("mae",)) -> Path:
-    """Choose among a folder of models as the estimator does for a request with these features.
+def rank(models: Path, error_keys: Sequence[str] = ("mae",)) -> list[Metadata]:
+    """List a folder of models as the estimator does when it starts, the smallest error first.
 
-    The model with the smallest error whose features are all in the request, by metadata alone: a model whose files are
-    broken wins as well. The estimator leaves ties to chance; here the name decides. Raises NotLoadable where no model
-    can be chosen, and the estimator would answer no powers.
+    By metadata alone: a model whose files are broken is there as well, one whose metadata it would drop is not. The
+    estimator leaves ties to chance; here the name decides.
     """
     known: list[tuple[list[float], str, Metadata]] = []
     for folder in (path for path in models.iterdir() if path.is_dir()):
@@ -144,10 +143,19 @@ def select(models: Path, features: Sequence[str], error_keys: Sequence[str] = ("
         except NotLoadable:
             continue
         known.append(([metadata.errors.get(key, math.inf) for key in error_keys], folder.name, metadata))
-    for _, name, metadata in sorted(known, key=lambda entry: entry[:2]):
+    return [metadata for *_, metadata in sorted(known, key=lambda entry: entry[:2])]
+
+
+def select(ranked: Sequence[Metadata], features: Sequence[str]) -> Metadata:
+    """Choose a model as the estimator does: the first whose features are all in the request.
+
+    Raises NotLoadable where there is none, and the estimator would answer no powers.
+    """
+    for metadata in ranked:
         if set(metadata.features) <= set(features):
-            return models / name
-    raise NotLoadable(f"none of the {len(known)} models in {models} can do with features {', '.join(features)}")
+            return metadata
+    names = ", ".join(features)
+    raise NotLoadable(f"none of {len(ranked)} models can do with {names}; the estimator would answer no powers")
 
 
 def read_metadata(folder: Path, served_as: str | None = None) -> Metadata:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from hashlib import sha256
 from pathlib import Path
 
-from kepler_train.contract.errors import DamagedModel, NotLoadable
-from kepler_train.contract.models import METADATA_FILE, PROVENANCE_FILE, Provenance
+from kepler_train.contract.errors import BrokenContract, DamagedModel, NotLoadable
+from kepler_train.contract.models import METADATA_FILE, PROVENANCE_FILE, Provenance, Score
 from kepler_train.estimators.d351cbf import read_metadata
 
 D351CBF = "d351cbf"
@@ -29,8 +30,26 @@ def estimator_files(version: Path, name: str) -> dict[str, bytes]:
             f"what is served as {name} is no model for an estimator: {cause}; publish another"
         ) from cause
     files = {file.name: file.read_bytes() for file in sorted(version.iterdir())}
-    metadata = {**json.loads(files.pop(METADATA_FILE)), "model_name": name}
-    renamed = json.dumps(metadata, indent=1).encode()
+    renamed = with_name(files.pop(METADATA_FILE), name)
     sums = {file: sha256(content).hexdigest() for file, content in {**files, METADATA_FILE: renamed}.items()}
     listed = "".join(f"{checksum}  {file}\n" for file, checksum in sums.items())
     return {**files, SUMS_FILE: listed.encode(), METADATA_FILE: renamed}
+
+
+def with_name(metadata: bytes, name: str) -> bytes:
+    """Give a model's metadata the name of its folder."""
+    return json.dumps({**json.loads(metadata), "model_name": name}, indent=1).encode()
+
+
+def with_errors(metadata: bytes, score: Score) -> bytes:
+    """Give a model's metadata the errors that an estimator chooses by: the smallest `mae`, or what its `--err` names.
+
+    Both are the error of Σ pods + idle against the node, in mJ per interval, on held-out rows: comparable over all
+    groups and pipelines. The `_val` keys hold the same, since nothing less honest was measured. Raises BrokenContract
+    for what is no number.
+    """
+    errors = {"mae": score.mae_millijoules, "mse": score.mse_millijoules2}
+    if not all(math.isfinite(value) for value in errors.values()):
+        raise BrokenContract(f"the candidate's errors are not finite: {errors}; evaluate it again")
+    errors |= {f"{key}_val": value for key, value in errors.items()}
+    return json.dumps({**json.loads(metadata), **errors}, indent=1).encode()

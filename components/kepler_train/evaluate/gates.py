@@ -77,7 +77,7 @@ def _answers(model: Model, part_folder: Path, part: Part) -> Gate:
 
     Without that, held-out rows could not be scored many at a time, nor would the sum over pods mean anything.
     """
-    request = _pods(model, part_folder, part)
+    request = some_pods(model, part_folder, part)
     together = np.array(model.powers(request))
     rows = np.linspace(0, len(request) - 1, 8).astype(int)
     alone = np.array([model.powers(request[row : row + 1])[0] for row in rows])
@@ -90,11 +90,11 @@ def _answers(model: Model, part_folder: Path, part: Part) -> Gate:
 
 
 def _archived(model_folder: Path, model: Model, part_folder: Path, part: Part) -> Gate:
-    ask_for_pods(model_folder, model, _pods(model, part_folder, part))
+    ask_for_pods(model_folder, model, some_pods(model, part_folder, part))
     return Gate(ARCHIVED, passed=True, detail="fetched over HTTP, as by later estimators: the same powers")
 
 
-def _pods(model: Model, part_folder: Path, part: Part) -> Request:
+def some_pods(model: Model, part_folder: Path, part: Part) -> Request:
     """A request of MOST_PODS held-out pods, repeated where there are fewer; of resting ones where there are none."""
     found: list[Request] = []
     for batch in interval_batches(part_folder):

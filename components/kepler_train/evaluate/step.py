@@ -32,6 +32,7 @@ from kepler_train.evaluate.comparison import compare
 from kepler_train.evaluate.gates import beats_constant, try_candidate
 from kepler_train.evaluate.predictions import predict, read_predictions
 from kepler_train.evaluate.scores import BEST_CONSTANT, CANDIDATE, CHAMPION, CONSTANT, BlockSums, Tally
+from kepler_train.evaluate.served import prove
 from kepler_train.evaluate.trace import Trace
 from kepler_train.evaluate.verdict import reason
 from kepler_train.evaluate.whole_node import judge as judge_whole_node
@@ -65,6 +66,7 @@ def run(candidate: Path, held_out_part: Path, store: str, out: Path) -> Decision
         if usable:
             champion = _predict_champion(champion, described, held_out_part, files, Path(scratch))
             decision = _decide(_score(files, part, out / TRACE_FILE), described, part, champion, gates)
+            decision = prove(decision, candidate, described, held_out_part, part)
             if (candidate / NODE_MODEL_FOLDER).is_dir():
                 whole_node = judge_whole_node(
                     candidate / NODE_MODEL_FOLDER,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
 from datetime import datetime, timezone
 from hashlib import sha256
@@ -20,6 +19,7 @@ from kepler_train.contract.models import (
     Score,
 )
 from kepler_train.estimators.d351cbf import Metadata, read_metadata
+from kepler_train.estimators.model_folder import with_errors
 
 
 def compose(model: Path, candidate: Candidate, decision: Decision, into: Path) -> Provenance:
@@ -33,11 +33,11 @@ def compose(model: Path, candidate: Candidate, decision: Decision, into: Path) -
     """
     score = _approved_score(candidate, decision)
     files = _model_files(model, _require_estimator_metadata(model, candidate))
-    metadata = {**json.loads((model / METADATA_FILE).read_bytes()), **_scores(score)}
+    metadata = with_errors((model / METADATA_FILE).read_bytes(), score)
     into.mkdir(parents=True)
     for file in files:
         shutil.copyfile(file, into / file.name)
-    (into / METADATA_FILE).write_text(json.dumps(metadata, indent=1))
+    (into / METADATA_FILE).write_bytes(metadata)
     checksums = {file.name: sha256(file.read_bytes()).hexdigest() for file in sorted(into.iterdir())}
     content = json.dumps([checksums, decision.champion_version], sort_keys=True).encode()
     return Provenance(
@@ -86,15 +86,3 @@ def _model_files(model: Path, metadata: Metadata) -> list[Path]:
     if odd:
         raise BrokenContract(f"{model} holds {', '.join(odd)}, which is no file of a model; train again")
     return files
-
-
-def _scores(score: Score) -> dict[str, float]:
-    """The errors that an estimator chooses its model by: the smallest `mae` (or what its `--err` names) is served.
-
-    Both are the error of Σ pods + idle against the node, in mJ per interval, on held-out rows: comparable over all
-    groups and pipelines. The `_val` keys hold the same, since nothing less honest was measured.
-    """
-    scores = {"mae": score.mae_millijoules, "mse": score.mse_millijoules2}
-    if not all(math.isfinite(value) for value in scores.values()):
-        raise BrokenContract(f"the candidate's errors are not finite: {scores}; evaluate it again")
-    return {**scores, **{f"{key}_val": value for key, value in scores.items()}}

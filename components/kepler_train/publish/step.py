@@ -14,7 +14,15 @@ import logging
 import tempfile
 from pathlib import Path
 
-from kepler_train.contract.models import MODEL_FOLDER, Provenance, flat_name, read_candidate, read_decision
+from kepler_train.contract.errors import BrokenContract
+from kepler_train.contract.models import (
+    MODEL_FOLDER,
+    Provenance,
+    checksums_of,
+    flat_name,
+    read_candidate,
+    read_decision,
+)
 from kepler_train.publish import dialects
 from kepler_train.publish.compose import compose
 from kepler_train.publish.serving import require_champion, serve
@@ -31,10 +39,12 @@ def run(candidate: Path, decision: Path, store: str) -> Provenance:
     another runtime: then it serves what it served.
     """
     target = open_store(store)
-    judged = read_candidate(candidate)
+    judged, decided = read_candidate(candidate), read_decision(decision)
     with tempfile.TemporaryDirectory() as scratch:
         files = Path(scratch) / "version"
-        composed = compose(candidate / MODEL_FOLDER, judged, read_decision(decision), files)
+        composed = compose(candidate / MODEL_FOLDER, judged, decided, files)
+        if decided.judged_files != checksums_of(candidate):
+            raise BrokenContract(f"{candidate} does not hold the files that were judged; evaluate it again")
         group, model_name, version = composed.group, composed.model_name, composed.version
         index = target.read_index()
         index.require_runtime(judged.runtime_name, target.address)

@@ -243,28 +243,28 @@ def test_the_smallest_error_among_models_whose_features_are_asked_wins(tmp_path)
     write_model(tmp_path / "better", linear([1, 1, 1]), mae=1.0)
     write_model(tmp_path / "best-of-others", linear([1]), features=("curr_cpu_time",), mae=0.1)
     write_model(tmp_path / "no-error", linear([1, 1, 1]))
-    assert d351cbf.select(tmp_path, COUNTERS).name == "better"
-    assert d351cbf.select(tmp_path, (*COUNTERS, "curr_cpu_time")).name == "best-of-others"
-    with pytest.raises(NotLoadable, match="none of the 4 models"):
-        d351cbf.select(tmp_path, ["curr_bytes_read"])
+    assert d351cbf.select(d351cbf.rank(tmp_path), COUNTERS).model_name == "better"
+    assert d351cbf.select(d351cbf.rank(tmp_path), (*COUNTERS, "curr_cpu_time")).model_name == "best-of-others"
+    with pytest.raises(NotLoadable, match="none of 4 models"):
+        d351cbf.select(d351cbf.rank(tmp_path), ["curr_bytes_read"])
 
 
 def test_selection_looks_at_the_error_keys_it_is_given(tmp_path):
     write_model(tmp_path / "a", linear([1, 1, 1]), mae=1.0, mse=5.0)
     write_model(tmp_path / "b", linear([1, 1, 1]), mae=2.0, mse=4.0)
-    assert d351cbf.select(tmp_path, COUNTERS, ["mse"]).name == "b"
-    assert d351cbf.select(tmp_path, COUNTERS, ["mae", "mse"]).name == "a"
+    assert d351cbf.select(d351cbf.rank(tmp_path, ["mse"]), COUNTERS).model_name == "b"
+    assert d351cbf.select(d351cbf.rank(tmp_path, ["mae", "mse"]), COUNTERS).model_name == "a"
 
 
 def test_a_broken_model_still_wins_by_its_metadata(tmp_path):
     broken = write_model(tmp_path / "broken", linear([1, 1, 1]), mae=0.5)
     write_model(tmp_path / "whole", linear([1, 1, 1]), mae=1.0)
     (broken / "scaler.pkl").unlink()
-    assert d351cbf.select(tmp_path, COUNTERS) == broken
+    assert d351cbf.select(d351cbf.rank(tmp_path), COUNTERS).model_name == broken.name
 
 
 def test_a_model_with_refused_metadata_is_not_chosen(tmp_path):
     write_model(tmp_path / "dropped", linear([1, 1, 1]), mae=0.5, output_type="DynPower")
     write_model(tmp_path / "whole", linear([1, 1, 1]), mae=1.0)
     (tmp_path / "a file").touch()
-    assert d351cbf.select(tmp_path, COUNTERS).name == "whole"
+    assert d351cbf.select(d351cbf.rank(tmp_path), COUNTERS).model_name == "whole"

@@ -9,7 +9,14 @@ from pathlib import Path
 import msgspec
 
 from kepler_train.contract.features import FeatureGroup
-from kepler_train.contract.models import CANDIDATE_FILE, DECISION_FILE, METADATA_FILE, MODEL_FOLDER, SCALER_FILE
+from kepler_train.contract.models import (
+    CANDIDATE_FILE,
+    DECISION_FILE,
+    METADATA_FILE,
+    MODEL_FOLDER,
+    SCALER_FILE,
+    checksums_of,
+)
 from kepler_train.publish import step
 from tests.unit.store import versions
 
@@ -43,7 +50,8 @@ def write(
     (candidate / MODEL_FOLDER / SCALER_FILE).write_bytes(scaler)
     (candidate / MODEL_FOLDER / "hinges.pkl").write_bytes(f"hinges of {name} {run}".encode())
     (candidate / MODEL_FOLDER / "model.sav").write_bytes(model or f"model of {name} {run}".encode())
-    versions.decision(judged, champion, improved).write(decision / DECISION_FILE)
+    decided = versions.decision(judged, champion, improved)
+    msgspec.structs.replace(decided, judged_files=checksums_of(candidate)).write(decision / DECISION_FILE)
     return candidate, decision
 
 
@@ -62,6 +70,7 @@ def write_real(folder: Path) -> tuple[Path, Path]:
     model = LinearRegression().fit(scaler.transform(rows), [2e-3 * row[2] for row in rows])
     candidate, decision = write(folder, model=pickle.dumps(model), scaler=pickle.dumps(scaler))
     (candidate / MODEL_FOLDER / "hinges.pkl").write_bytes(pickle.dumps(FunctionTransformer()))
+    rewrite_decision(decision, judged_files=checksums_of(candidate))
     return candidate, decision
 
 

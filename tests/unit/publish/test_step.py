@@ -6,6 +6,7 @@ import json
 import math
 
 import msgspec
+import numpy as np
 import pytest
 
 from kepler_train.contract.errors import BrokenContract, DamagedModel, StoreError, WrongUsage
@@ -18,7 +19,8 @@ from kepler_train.contract.models import (
     flat_name,
     version_key,
 )
-from kepler_train.estimators import d351cbf
+from kepler_train.estimators.folder_estimator import FolderEstimator, request_for
+from kepler_train.estimators.unix_socket import ask, listening
 from kepler_train.publish import step
 from kepler_train.store import open_store
 from tests.unit.publish.candidates import GROUP, NAME, publish, rewrite_decision, write, write_real
@@ -77,8 +79,8 @@ def test_what_is_served_loads_in_an_estimator(address, tmp_path):
         (tmp_path / "copy" / folder).mkdir(parents=True)
         for file, content in files.items():
             (tmp_path / "copy" / folder / file).write_bytes(content)
-    chosen = d351cbf.select(tmp_path / "copy", GROUP.features)
-    powers = d351cbf.load(chosen).powers([[10.0, 1000.0, 5000.0]])
+    with listening(FolderEstimator(tmp_path / "copy")) as socket:
+        powers = ask(socket, request_for(GROUP.features, np.array([[10.0, 1000.0, 5000.0]])))
     assert powers == pytest.approx([10.0])
 
 

@@ -6,11 +6,13 @@ import fcntl
 import os
 import time
 
+import numpy as np
 import pytest
 
 from kepler_train.contract.errors import DamagedModel, NothingServed, NotWritable, WrongUsage
 from kepler_train.contract.models import flat_name, version_key
-from kepler_train.estimators import d351cbf
+from kepler_train.estimators.folder_estimator import FolderEstimator, request_for
+from kepler_train.estimators.unix_socket import ask, listening
 from kepler_train.publish import models, step
 from kepler_train.store import open_store
 from kepler_train.sync.models_folder import CURRENT, find_current, set_version, sync
@@ -37,8 +39,9 @@ def test_the_folder_holds_what_is_served_as_the_stores_own_folder_does(address, 
 def test_an_estimator_loads_and_answers_from_the_folder(address, tmp_path):
     step.run(*write_real(tmp_path), address)
     sync(open_store(address), "d351cbf", tmp_path / "models")
-    chosen = d351cbf.select(tmp_path / "models" / CURRENT, GROUP.features)
-    assert d351cbf.load(chosen).powers([[10.0, 1000.0, 5000.0]]) == pytest.approx([10.0])
+    with listening(FolderEstimator(tmp_path / "models" / CURRENT)) as socket:
+        powers = ask(socket, request_for(GROUP.features, np.array([[10.0, 1000.0, 5000.0]])))
+    assert powers == pytest.approx([10.0])
 
 
 def test_a_model_that_is_served_no_more_goes_with_the_next_set(address, tmp_path):
