@@ -1,8 +1,7 @@
-"""A candidate as later estimators get it: its archives fetched over HTTP, and asked with what exporters send."""
+"""A candidate as later estimators get it: fetched over HTTP, and asked over the socket with what exporters send."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,8 +9,10 @@ import numpy as np
 
 from kepler_train.contract.errors import NotLoadable
 from kepler_train.contract.features import ARCHITECTURE
+from kepler_train.estimators import unix_socket
 from kepler_train.estimators.archive import DYN_POWER, Estimator, archive_name, archived, estimator_of, request_for
 from kepler_train.estimators.d351cbf import Model, Request
+from kepler_train.estimators.unix_socket import listening
 
 PODS = 3
 _SAME = 1e-9
@@ -35,9 +36,9 @@ def ask_for_pods(model_folder: Path, model: Model, pods: Request) -> None:
 
 def ask(estimator: Estimator, output_type: str, features: Sequence[str], rows: Request) -> list[float] | float:
     """Ask a running estimator about rows, (m, n), of one node: columns are features by their names in models."""
-    answer = estimator.answer(request_for(output_type, [archive_name(feature) for feature in features], rows))
-    powers: list[float] | float = json.loads(answer)["powers"]
-    return powers
+    request = request_for(output_type, [archive_name(feature) for feature in features], rows)
+    with listening(estimator) as socket:
+        return unix_socket.ask(socket, request)
 
 
 def _of_one_architecture(rows: Request, features: Sequence[str]) -> Request:
