@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SERVERS := $(or $(KEPLER_TRAIN_SERVERS),$(HOME)/.cache/kepler-train/bin)
+KUSTOMIZE_MODULE := sigs.k8s.io/kustomize/kustomize/v5@v5.7.1
 MINIO_MODULE := github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
 
 .DEFAULT_GOAL := help
@@ -40,7 +41,7 @@ lock: ## resolve the lock files anew (needs uv)
 		-o requirements/runtime-estimator-2022.lock
 
 servers: ## real servers for the tests, built once a machine: Prometheus (apt), MinIO (go install)
-	@SERVERS="$(SERVERS)" MINIO_MODULE="$(MINIO_MODULE)" sh tests/servers.sh
+	@SERVERS="$(SERVERS)" KUSTOMIZE_MODULE="$(KUSTOMIZE_MODULE)" MINIO_MODULE="$(MINIO_MODULE)" sh tests/servers.sh
 
 benchmark: $(VENV)/dev servers ## extraction and the whole workflow against peers, with what is to be reached; JSON=PATH
 	@$(BIN)/python -m benchmarks $(if $(JSON),--json "$(JSON)")

@@ -14,13 +14,19 @@ if ! command -v prometheus >/dev/null || ! command -v promtool >/dev/null; then
     command -v promtool >/dev/null || missing="$missing Prometheus and promtool (apt-get install prometheus)"
 fi
 
-if ! command -v prometheus-alertmanager >/dev/null; then
+for package in prometheus-alertmanager prometheus-pushgateway; do
+    command -v $package >/dev/null && continue
     if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
-        echo "installing Alertmanager from apt"
-        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus-alertmanager >/dev/null
-        command -v systemctl >/dev/null && systemctl disable --now prometheus-alertmanager >/dev/null 2>&1
+        echo "installing $package from apt"
+        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $package >/dev/null
+        command -v systemctl >/dev/null && systemctl disable --now $package >/dev/null 2>&1
     fi
-    command -v prometheus-alertmanager >/dev/null || missing="$missing Alertmanager (apt-get install prometheus-alertmanager)"
+    command -v $package >/dev/null || missing="$missing $package (apt-get install $package)"
+done
+
+if [ ! -x "$SERVERS/kustomize" ]; then
+    command -v go >/dev/null && GOBIN="$SERVERS" go install "$KUSTOMIZE_MODULE"
+    [ -x "$SERVERS/kustomize" ] || missing="$missing kustomize (needs Go: go install $KUSTOMIZE_MODULE)"
 fi
 
 if [ ! -x "$SERVERS/minio" ]; then

@@ -45,7 +45,12 @@ ADDRESSES = Settings(
     "kepler-train-settings",
     (
         *("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_CA_BUNDLE", "PROMETHEUS_CA_FILE", "REQUESTS_CA_BUNDLE"),
-        *("KEPLER_TRAIN_VERIFY_KEYS_FILE", "KEPLER_TRAIN_UNSIGNED", "KEPLER_TRAIN_RUNS_URL"),
+        *(
+            "KEPLER_TRAIN_VERIFY_KEYS_FILE",
+            "KEPLER_TRAIN_UNSIGNED",
+            "KEPLER_TRAIN_RUNS_URL",
+            "KEPLER_TRAIN_PUSHGATEWAY_URL",
+        ),
     ),
 )
 """A ConfigMap: where things are, and whom to trust, which is no secret."""

@@ -146,18 +146,20 @@ def report(
     """Show what changed and why, over all groups and pipelines."""
     from pathlib import Path
 
+    from kepler_train.notify.gateway import push_errors
     from kepler_train.report import step
 
-    decisions = [{decisions}]
+    decisions = [Path(decision.path) for decision in [{decisions}]]
     parts = [{parts}]
     failed = step.run(
-        [Path(decision.path) for decision in decisions],
+        decisions,
         Path(window.path),
         [Path(part.path) for part in parts],
         store,
         html=Path(leaderboard.path),
         markdown=Path(summary.path),
     )
+    push_errors(decisions, store)
     return (list(failed),)
 '''
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from kepler_train.contract.errors import KeplerTrainError
 from kepler_train.contract.window import is_of_run
 from kepler_train.notify.channels import CHANNELS, Ending
+from kepler_train.notify.gateway import push_end
 from kepler_train.store import open_store
 
 RUNS_URL = "KEPLER_TRAIN_RUNS_URL"
@@ -26,6 +27,7 @@ def run(
     warnings; raises nothing.
     """
     _log.info("the run %s ended: %s", name, state)
+    push_end(state, store, environment)
     channels = {variable: send for variable, send in CHANNELS.items() if environment.get(variable)}
     if not channels:
         return ()
