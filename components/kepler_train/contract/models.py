@@ -22,6 +22,11 @@ MODEL_CLASSES = {"scikit": "model.sav", "keras": "model.h5"}
 SCALER_FILE = "scaler.pkl"
 METADATA_FILE = "metadata.json"
 
+DYN_POWER, ABS_POWER = "DynPower", "AbsPower"
+"""Output types of later estimators: of a pod, above idle; and of a whole node."""
+ARCHIVE_FILES = {DYN_POWER: "DynPower.zip", ABS_POWER: "AbsPower.zip"}
+"""Output type to the file of a stored version that later estimators fetch."""
+
 CANDIDATE_FILE = "candidate.json"
 MODEL_FOLDER = "model"
 """In a candidate: the folder with the estimator's files (metadata.json without scores, scaler, model, transformers)."""

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 from kepler_train.contract.errors import NotLoadable
 from kepler_train.contract.features import ARCHITECTURE
-from kepler_train.contract.models import METADATA_FILE, SCALER_FILE
+from kepler_train.contract.models import ABS_POWER, DYN_POWER, METADATA_FILE, SCALER_FILE
 from kepler_train.estimators.model_files import brief, keras_model, names, read_flat_object, unpickled
 from kepler_train.estimators.zips import MOST_BYTES, pack, unpack, write_files
 
@@ -38,9 +38,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-DYN_POWER, ABS_POWER = "DynPower", "AbsPower"
 OUTPUT_TYPES = (DYN_POWER, ABS_POWER)
-"""Of a pod, above idle; and of a whole node. Those of components are another form, which is not published."""
+"""Those of components are another form, which is not published."""
 
 REQUIRED_KEYS = ("model_class", "model_name", "output_type", "model_file", "features")
 
@@ -196,6 +195,16 @@ def archived(files: Mapping[str, bytes], output_type: str, **metadata: Any) -> b
     described["fe_files"] = [SCALER_FILE, *described.get("fe_files", [])]
     kept = {name: files[name] for name in (*described["fe_files"], described["model_file"])}
     return pack({**kept, METADATA_FILE: json.dumps(described, indent=1).encode()})
+
+
+def require_archive(content: bytes, output_type: str, origin: str) -> None:
+    """Raise NotLoadable, naming `origin`, where an estimator could not use an archive; no pickle is opened."""
+    with TemporaryDirectory() as scratch:
+        folder = Path(scratch) / output_type
+        write_files(unpack(content, origin), folder)
+        found = read_metadata(folder, origin).output_type
+    if found != output_type:
+        raise NotLoadable(f"{origin} is a model of {found}, not {output_type}; {_SILENT}")
 
 
 def archive_name(feature: str) -> str:

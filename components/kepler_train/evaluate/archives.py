@@ -9,8 +9,9 @@ import numpy as np
 
 from kepler_train.contract.errors import NotLoadable
 from kepler_train.contract.features import ARCHITECTURE
+from kepler_train.contract.models import DYN_POWER
 from kepler_train.estimators import unix_socket
-from kepler_train.estimators.archive import DYN_POWER, Estimator, archive_name, archived, estimator_of, request_for
+from kepler_train.estimators.archive import Estimator, archive_name, archived, estimator_of, request_for
 from kepler_train.estimators.d351cbf import Model, Request
 from kepler_train.estimators.unix_socket import listening
 

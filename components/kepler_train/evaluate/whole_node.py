@@ -8,9 +8,9 @@ import numpy as np
 
 from kepler_train.contract.errors import NotLoadable
 from kepler_train.contract.features import ARCHITECTURE
-from kepler_train.contract.models import WholeNode
+from kepler_train.contract.models import ABS_POWER, WholeNode
 from kepler_train.contract.parts import IntervalBatch, Part, interval_batches
-from kepler_train.estimators.archive import ABS_POWER, estimator_of
+from kepler_train.estimators.archive import estimator_of
 from kepler_train.estimators.d351cbf import Model, Request, load
 from kepler_train.evaluate.archives import archive_of, ask
 from kepler_train.evaluate.balance import Balance

@@ -34,22 +34,26 @@ from kepler_train.contract.errors import DamagedModel, IndexConflict
 from kepler_train.contract.features import FeatureGroup
 from kepler_train.contract.models import METADATA_FILE, PROVENANCE_FILE, Served, flat_name
 from kepler_train.estimators.model_folder import D351CBF, SUMS_FILE, estimator_files
+from kepler_train.publish import archives
 from kepler_train.store import Store
 
 _ROUNDS = 20
 _log = logging.getLogger("kepler_train")
 
 
-def derive(store: Store) -> None:
-    """Make the dialect's folder what the index says; a served model that is damaged keeps the folder it has.
+def derive(store: Store) -> bool:
+    """Make what estimators pull, of every generation, what the index says.
+
+    Returns whether that took any change. A served model that is damaged keeps the folder it has.
 
     Raises IndexConflict where others keep changing the same, StoreError where the store cannot be read or written.
     """
     damaged: set[str] = set()
     with store.objects.exclusive():
-        for _ in range(_ROUNDS):
-            if not _derive_once(store, damaged):
-                return
+        for number in range(_ROUNDS):
+            busy = _derive_once(store, damaged)
+            if not archives.derive_once(store) and not busy:
+                return number > 0
     raise IndexConflict(f"others kept changing {_folder('')} in {store.address}; run again, nothing is lost")
 
 

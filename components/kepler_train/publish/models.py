@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from datetime import datetime
 from pathlib import Path
@@ -11,9 +12,11 @@ import msgspec
 from kepler_train.contract.errors import DamagedModel, StoreError
 from kepler_train.contract.features import FeatureGroup
 from kepler_train.contract.models import Provenance, Score, Served, flat_name
-from kepler_train.publish import dialects
+from kepler_train.publish import archives, dialects
 from kepler_train.publish.serving import serve
 from kepler_train.store import Store
+
+_log = logging.getLogger("kepler_train")
 
 
 class ServedModel(msgspec.Struct, frozen=True):
@@ -52,10 +55,16 @@ def show(store: Store, group: FeatureGroup, model_name: str, version: str = "") 
 
 
 def verify(store: Store) -> tuple[ServedModel, ...]:
-    """Check all files of every served model, and of the folder that estimators copy, against their checksums.
+    """Check all files of every served model, and what estimators pull, against their checksums.
 
-    Returns the list of served models, `damage` telling what is missing or altered.
+    What estimators pull is first derived anew where it lags behind the index, as it does when a publisher was cut
+    short. Returns the list of served models, `damage` telling what is missing or altered.
     """
+    try:
+        if dialects.derive(store):
+            _log.warning("what estimators pull from %s was not what it serves, and was derived anew", store.address)
+    except StoreError as cause:  # such as without the right to write: what lags behind is then among the damage
+        _log.warning("what estimators pull was not derived anew: %s", cause)
     return tuple(
         model if model.damage else msgspec.structs.replace(model, damage=_damage(store, model))
         for model in list_served(store)
@@ -102,6 +111,7 @@ def _damage(store: Store, model: ServedModel) -> str:
         served = store.read_index().served(model.group, model.model_name)
         if served is not None and served.version == model.version:
             dialects.check(store, flat_name(model.group, model.model_name), served)
+            archives.check(store, model.group, model.model_name)
     except DamagedModel as error:
         return str(error)
     return ""

@@ -3,9 +3,9 @@
 1. The version's files, then its provenance: nobody reads them yet.
 2. All of it is read back and verified.
 3. The index names it, by compare-and-swap, if the champion is still the one it was measured against.
-4. The estimators' folder is derived from the index (see `dialects`).
+4. What estimators pull is derived from the index (see `dialects` and `archives`).
 
-Whoever is killed before 3 leaves a version that is not served; after 3, a folder that the next publisher derives.
+Whoever is killed before 3 leaves a version that is not served; after 3, folders that the next run derives.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from pathlib import Path
 
 from kepler_train.contract.errors import BrokenContract
 from kepler_train.contract.models import (
-    MODEL_FOLDER,
     Provenance,
     checksums_of,
     flat_name,
@@ -42,7 +41,7 @@ def run(candidate: Path, decision: Path, store: str) -> Provenance:
     judged, decided = read_candidate(candidate), read_decision(decision)
     with tempfile.TemporaryDirectory() as scratch:
         files = Path(scratch) / "version"
-        composed = compose(candidate / MODEL_FOLDER, judged, decided, files)
+        composed = compose(candidate, judged, decided, files)
         if decided.judged_files != checksums_of(candidate):
             raise BrokenContract(f"{candidate} does not hold the files that were judged; evaluate it again")
         group, model_name, version = composed.group, composed.model_name, composed.version

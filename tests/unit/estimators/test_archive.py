@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from kepler_train.contract.errors import NotLoadable
+from kepler_train.contract.models import ABS_POWER, DYN_POWER
 from kepler_train.estimators import archive, d351cbf, zips
-from kepler_train.estimators.archive import ABS_POWER, DYN_POWER
 from tests.unit.estimators.models import (
     Adds,
     Keeps,

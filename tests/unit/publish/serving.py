@@ -8,11 +8,12 @@ from collections import defaultdict
 from hashlib import sha256
 from pathlib import Path
 
-from kepler_train.contract.models import METADATA_FILE, PROVENANCE_FILE, Provenance, flat_name
+from kepler_train.contract.models import ARCHIVE_FILES, METADATA_FILE, PROVENANCE_FILE, Provenance, flat_name
 from kepler_train.estimators.model_folder import SUMS_FILE
 from kepler_train.store import Store, open_store
 
 FOLDER = "estimator/d351cbf/"
+ARCHIVES = "estimator/archive/"
 
 
 def copy_of(store: Store) -> dict[str, dict[str, bytes]]:
@@ -35,7 +36,8 @@ def estimator_serves(store: Store) -> dict[str, set[str]]:
         sums = dict(reversed(line.split("  ")) for line in files[SUMS_FILE].decode().splitlines())
         assert sums == {file: sha256(content).hexdigest() for file, content in files.items() if file != SUMS_FILE}
         provenance = Provenance.decode(files[PROVENANCE_FILE], folder)
-        assert {**provenance.files, METADATA_FILE: ""} == {
+        published = {name: value for name, value in provenance.files.items() if name not in ARCHIVE_FILES.values()}
+        assert {**published, METADATA_FILE: ""} == {
             file: "" if file == METADATA_FILE else checksum
             for file, checksum in sums.items()
             if file != PROVENANCE_FILE
@@ -56,9 +58,41 @@ def index_serves(store: Store) -> dict[str, str]:
     return found
 
 
+def archives_serve(store: Store) -> dict[str, str]:
+    """What later estimators fetch: `<output type>/<group>` to the flat name of a served model, whole and unaltered."""
+    found = {}
+    keys = store.objects.list(ARCHIVES)
+    contents = {key: stored.content for key in keys if (stored := store.objects.get(key))}
+    with tempfile.TemporaryDirectory() as scratch:
+        for group, model_name, served in store.read_index().entries():
+            name = flat_name(group, model_name)
+            store.fetch_version(group, model_name, served.version, Path(scratch) / name)
+            for output_type, file in ARCHIVE_FILES.items():
+                archive = Path(scratch) / name / file
+                key = f"{ARCHIVES}{output_type}/{group.value}.zip"
+                if archive.exists() and contents.get(key) == archive.read_bytes():
+                    found[f"{output_type}/{group.value}"] = name
+    assert len(found) == len(contents), "an archive is of no served model"
+    return found
+
+
+def best_models(store: Store) -> dict[str, str]:
+    """What later estimators should fetch: `<output type>/<group>` to the flat name of the group's best model."""
+    errors = defaultdict(dict)
+    for group, model_name, served in store.read_index().entries():
+        provenance = store.provenance_of(group, model_name, served.version).provenance
+        scores = {"DynPower": provenance.decision.candidate, "AbsPower": provenance.decision.whole_node}
+        for output_type, file in ARCHIVE_FILES.items():
+            if file in provenance.files:
+                score = scores[output_type] if output_type == "DynPower" else scores[output_type].score
+                errors[f"{output_type}/{group.value}"][flat_name(group, model_name)] = score.mape_percent
+    return {address: min(sorted(models), key=models.get) for address, models in errors.items()}
+
+
 def assert_serves(address: str, expected: dict[str, str]) -> None:
     """The store serves exactly these versions, to all its readers, and nothing else lies about for them."""
     store = open_store(address)
     assert index_serves(store) == expected
     assert estimator_serves(store) == {name: {version} for name, version in expected.items()}
     assert set(copy_of(store)) == set(expected)
+    assert archives_serve(store) == best_models(store)

@@ -10,7 +10,7 @@ from kepler_train.contract.models import PROVENANCE_FILE, flat_name, version_key
 from kepler_train.publish import models
 from kepler_train.store import open_store
 from tests.unit.publish.candidates import GROUP, NAME, publish
-from tests.unit.publish.serving import FOLDER, assert_serves, copy_of
+from tests.unit.publish.serving import ARCHIVES, FOLDER, assert_serves, copy_of
 from tests.unit.store import versions
 
 FLAT = flat_name(GROUP, NAME)
@@ -51,8 +51,15 @@ def test_the_served_version_or_any_other_is_shown(address, tmp_path):
         models.show(store, FeatureGroup.BPF_ONLY, "none")
 
 
-@pytest.mark.parametrize("where", ["version", "estimator"])
-@pytest.mark.parametrize(("file", "content"), [("model.sav", b"bit flipped"), ("scaler.pkl", None)])
+@pytest.mark.parametrize(
+    ("where", "file", "content"),
+    [
+        ("version", "model.sav", b"bit flipped"),
+        ("version", "scaler.pkl", None),
+        ("version", "DynPower.zip", b"bit flipped"),
+        ("estimator", "model.sav", b"bit flipped"),
+    ],
+)
 def test_verifying_names_what_is_damaged_and_nothing_else(address, tmp_path, where, file, content):
     published = publish(tmp_path, address)
     publish(tmp_path, address, name="other")
@@ -67,7 +74,17 @@ def test_verifying_names_what_is_damaged_and_nothing_else(address, tmp_path, whe
     assert folder + file in damaged.damage
 
 
-def test_verifying_tells_where_estimators_are_given_another_version(address, tmp_path):
+@pytest.mark.parametrize("lost", [f"{FOLDER}{FLAT}/scaler.pkl", f"{ARCHIVES}DynPower/{GROUP.value}.zip"])
+def test_verifying_derives_what_estimators_pull_anew(address, tmp_path, lost, caplog):
+    published = publish(tmp_path, address)
+    store = open_store(address)
+    store.objects.delete(lost)
+    assert [model.damage for model in models.verify(store)] == [""]
+    assert "was derived anew" in caplog.text
+    assert_serves(address, {FLAT: published.version})
+
+
+def test_verifying_derives_anew_where_estimators_are_given_another_version(address, tmp_path):
     first = publish(tmp_path, address, "1")
     publish(tmp_path, address, "2", champion=first.version)
     store = open_store(address)
@@ -76,10 +93,24 @@ def test_verifying_tells_where_estimators_are_given_another_version(address, tmp
     for file, content in before.items():
         store.objects.delete(f"{FOLDER}{FLAT}/{file}")
         store.objects.put_if(f"{FOLDER}{FLAT}/{file}", content, None)
+    assert [model.damage for model in models.verify(store)] == [""]
+    assert_serves(address, {FLAT: first.version})
+
+
+def test_who_may_not_write_verifies_and_is_told_what_lags_behind(tmp_path, monkeypatch, caplog):
+    address = str(tmp_path / "store")
+    publish(tmp_path, address)
+    store = open_store(address)
+    key = f"{ARCHIVES}DynPower/{GROUP.value}.zip"
+    store.objects.delete(key)
+
+    def refuse(*_):
+        raise StoreError("no right to write")
+
+    monkeypatch.setattr(type(store.objects), "exclusive", refuse)
     (model,) = models.verify(store)
-    assert f"is not version {first.version}, which is served" in model.damage
-    models.rollback(store, GROUP, NAME, first.version)
-    assert models.verify(store)[0].damage == ""
+    assert f"{key} in {address} is missing" in model.damage
+    assert "not derived anew: no right to write" in caplog.text
 
 
 def test_going_back_serves_the_version_before_and_then_the_one_before_that(address, tmp_path):
