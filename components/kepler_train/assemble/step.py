@@ -8,10 +8,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 from kepler_train.assemble import no_data
 from kepler_train.assemble.intervals import MISSING_FEATURE, REASONS, judge
 from kepler_train.assemble.part_writer import PartWriter
 from kepler_train.assemble.shard import numeric_features, read_shard
+from kepler_train.assemble.split_evidence import split_evidence
 from kepler_train.assemble.survey import Survey, survey
 from kepler_train.contract.features import FeatureGroup
 from kepler_train.contract.held_out import HELD_OUT, TRAINING
@@ -62,6 +65,8 @@ def run(window: Path, group: FeatureGroup, training_out: Path, held_out_out: Pat
         _refuse_empty(assembled, window)
         notes = () if found.has_packages else (_FROM_LABELS,)
     training, held_out = _describe(assembled, found, described, notes)
+    if training.pod_rows:
+        training = msgspec.structs.replace(training, split_evidence=split_evidence(training_out, group))
     training.write(training_out / PART_FILE)
     held_out.write(held_out_out / PART_FILE)
     logger.info("assemble %s: %s", group.value, _in_words(training, held_out))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from enum import Enum
 from hashlib import sha256
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import msgspec
 
 from kepler_train.contract.documents import Document
 from kepler_train.contract.errors import WrongUsage
+from kepler_train.contract.evidence import IdleEvidence, SplitEvidence
 from kepler_train.contract.features import FeatureGroup, group_named
 from kepler_train.contract.runtimes import CURRENT
 from kepler_train.contract.window import Window
@@ -42,25 +42,6 @@ PROVENANCE_FILE = "provenance.json"
 SIGNATURE_FILE = "provenance.json.sig"
 
 
-class IdleSource(str, Enum):
-    """What tells a node's idle energy; the value is what documents hold."""
-
-    QUIET = "quiet intervals"
-    """The node rested now and then in the window itself."""
-    FURTHER = "further window"
-    """A further window, in which the node rested all the time."""
-    EXTRAPOLATED = "extrapolated"
-    """The node never rested: its energy was followed down to no activity, which the window does not show."""
-
-
-class IdleEvidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How sure a node's idle energy is: the 95 % interval it lies in, mJ per interval, and what tells."""
-
-    low_millijoules: float
-    high_millijoules: float
-    source: IdleSource
-
-
 class Candidate(Document, frozen=True, kw_only=True):
     """What one training pipeline made in this run: `candidate.json`, beside `model/` unless it failed."""
 
@@ -83,8 +64,10 @@ class Candidate(Document, frozen=True, kw_only=True):
     """Node to its energy per interval when no pod does anything, as fitted."""
     idle_evidence: dict[str, IdleEvidence] = msgspec.field(default_factory=dict)
     """Node to how sure that is; empty where the training pipeline gave idle energies of its own without saying."""
+    split_evidence: SplitEvidence | None = None
+    """How well the window tells workloads apart; None where it cannot be measured."""
     identifiability: dict[str, float] = msgspec.field(default_factory=dict)
-    """Measures of how well the window tells pods apart, by name."""
+    """Further measures of how well the window tells pods apart, by name, where the training pipeline gave some."""
     trained_on: dict[str, int] = msgspec.field(default_factory=dict)
     """`pod_rows`, `node_intervals`, `blocks` seen by the fit."""
     train_seconds: float = 0.0

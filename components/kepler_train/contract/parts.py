@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from kepler_train.contract.documents import Document
 from kepler_train.contract.errors import BrokenContract
+from kepler_train.contract.evidence import SplitEvidence
 from kepler_train.contract.features import ARCHITECTURE, FeatureGroup
 from kepler_train.contract.tables import NODE_INTERVALS, POD_STAT
 from kepler_train.contract.window import Window, shards_of
@@ -52,6 +53,8 @@ class Part(Document, frozen=True, kw_only=True):
     """Reason to number of node intervals left out of both parts."""
     without_signal: tuple[str, ...]
     """Features of the group that hold one value in the whole training part."""
+    split_evidence: SplitEvidence | None = None
+    """How well the training part tells workloads apart; in the held-out part None."""
     notes: tuple[str, ...] = ()
     """What a person should know: where the energy comes from, ..."""
 

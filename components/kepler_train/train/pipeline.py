@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import msgspec
 
 from kepler_train.contract.errors import PipelineError, WrongUsage
+from kepler_train.contract.evidence import IdleEvidence
 from kepler_train.contract.features import ARCHITECTURE, FeatureGroup, group_of
-from kepler_train.contract.models import MODEL_CLASSES, MODEL_FOLDER, Decision, IdleEvidence
+from kepler_train.contract.models import MODEL_CLASSES, MODEL_FOLDER, Decision
 from kepler_train.contract.parts import IntervalBatch
 from kepler_train.contract.window import RecordingSource, Window
 

@@ -56,7 +56,6 @@ def _fitted(model: object, scaler: object, fit: AdditiveFit) -> Fitted:
         scaler=scaler,
         idle_millijoules=fit.idle_millijoules,
         idle_evidence=fit.idle_evidence,
-        identifiability=fit.identifiability,
         notes=fit.notes,
     )
 

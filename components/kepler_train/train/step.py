@@ -103,7 +103,9 @@ class _Attempt:
             )
             self.notes += ("idle energies are estimated from quiet intervals, since the class gave none",)
         self.notes += add_whole_node(self.pipeline, lambda: interval_batches(self.training_part))
-        return msgspec.structs.replace(candidate, notes=candidate.notes + self.notes)
+        return msgspec.structs.replace(
+            candidate, split_evidence=self.part.split_evidence, notes=candidate.notes + self.notes
+        )
 
     def failed(self, cause: BaseException) -> Candidate:
         """Describe a training that failed; what it has written of a model is taken away."""

@@ -15,7 +15,6 @@ from kepler_train.train.additive.fit import fit_additive
 from kepler_train.train.additive.huber import huber
 from kepler_train.train.additive.nnls import nnls
 from kepler_train.train.additive.node_model import fit_node_model
-from kepler_train.train.additive.survey import survey
 from kepler_train.train.shapes import SHAPES
 from tests.unit.train.conftest import batches_of
 
@@ -239,12 +238,3 @@ def test_an_even_sample_is_bounded_and_does_not_depend_on_pieces():
     assert whole.rows().tolist() == pieces.rows().tolist()
     assert 100 <= len(whole.rows()) < 200
     assert len(set(np.diff(whole.rows()))) == 1
-
-
-def test_condition_tells_pods_that_move_together_from_those_that_do_not(nodes):
-    batches = batches_of(nodes, COUNTER_FEATURES)
-    together = [
-        type(batch)(**{**vars(batch), "pods": batch.pods[:, :1] * np.array([1.0, 2.0, 3.0])}) for batch in batches
-    ]
-    assert survey(together).condition > 1e6
-    assert survey(batches).condition < 100

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from benchmarks.accuracy.simulated import simulate
 
+from kepler_train.contract.evidence import IdleSource
 from kepler_train.contract.features import FeatureGroup
-from kepler_train.contract.models import IdleSource
 from kepler_train.simulate.spec import Scenario, SimulationSpec
 from kepler_train.train.additive.idle import estimate_idle
 from kepler_train.train.additive.survey import survey

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from kepler_train.contract.models import IdleEvidence
+from kepler_train.contract.evidence import IdleEvidence
 from kepler_train.contract.parts import IntervalBatch
 from kepler_train.train.additive.basis import Basis, Shape, basis_of
 from kepler_train.train.additive.interval_sums import IntervalSums
@@ -35,7 +35,6 @@ class AdditiveFit:
     by_architecture: dict[str, ReluNetwork]
     idle_millijoules: dict[str, float]
     idle_evidence: dict[str, IdleEvidence]
-    identifiability: dict[str, float]
     notes: tuple[str, ...]
 
 
@@ -71,7 +70,6 @@ def _fit(batches: Batches, features: tuple[str, ...], shape: Shape, *, by_archit
         by_architecture={architecture: _network(basis, solution) for architecture, solution in own.items()},
         idle_millijoules=fitted,
         idle_evidence={node: seen.idle[node].evidence_of(millijoules) for node, millijoules in fitted.items()},
-        identifiability={"condition": seen.condition},
         notes=_notes(pooled, features, basis),
     )
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from kepler_train.contract.models import IdleEvidence, IdleSource
+from kepler_train.contract.evidence import IdleEvidence, IdleSource
 
 Array = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

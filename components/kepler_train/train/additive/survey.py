@@ -18,7 +18,6 @@ SAMPLED_POD_ROWS = 20_000
 SAMPLED_INTERVALS_PER_STRETCH = 1_024
 STRETCHES_APART_MILLISECONDS = 600_000
 """Intervals of a node that are further apart are of different windows: blocks held out leave shorter gaps."""
-_SMALLEST_SINGULAR_VALUE = 1e-12
 
 
 @dataclass(frozen=True)
@@ -33,8 +32,6 @@ class Survey:
     """Node to what its quiet intervals tell about its idle energy."""
     blocks: npt.NDArray[np.int64]
     """The starts of all blocks of time, in order."""
-    condition: float
-    """Condition number of the features' sums over node intervals; 1 where features vary independently."""
     mean_millijoules: float
     """Mean energy of a node interval."""
 
@@ -55,13 +52,11 @@ def survey(batches: Iterable[IntervalBatch]) -> Survey:
         blocks.update(np.unique(batch.block_start_seconds).tolist())
         energy += float(batch.energy_millijoules.sum())
         count += len(batch)
-    samples = stretches.rows()
     return Survey(
         pod_sample=pods.rows(),
         architectures=architectures,
-        idle=estimate_idle(samples),
+        idle=estimate_idle(stretches.rows()),
         blocks=np.array(sorted(blocks), dtype=np.int64),
-        condition=_condition(np.concatenate([rows for parts in samples.values() for rows in parts])[:, :-2]),
         mean_millijoules=energy / count,
     )
 
@@ -96,12 +91,3 @@ def sum_by_interval(starts: npt.NDArray[np.int64], values: Array) -> Array:
     if len(occupied):
         sums[:, occupied] = np.add.reduceat(values, starts[occupied], axis=1)
     return sums
-
-
-def _condition(totals: Array) -> float:
-    """Condition number of the columns, brought to one length; columns of zeros do not count."""
-    length = np.sqrt(np.einsum("ij,ij->j", totals, totals))
-    if not (length > 0).any():
-        return 1.0
-    values = np.linalg.svd(totals[:, length > 0] / length[length > 0], compute_uv=False)
-    return float(values[0] / max(values[-1], _SMALLEST_SINGULAR_VALUE))
