@@ -90,8 +90,8 @@ class _Activity:
 
 def split_evidence(part: Path, group: FeatureGroup) -> SplitEvidence | None:
     """Go through an assembled training part; None where nodes' energy follows no feature, or none has two workloads."""
-    feature = _telling_feature(part, numeric_features(group))
-    if feature is None:
+    feature, correlation = _telling_feature(part, numeric_features(group))
+    if correlation <= 0:
         return None
     of_node: dict[str, Counter[str]] = defaultdict(Counter)
     for one in _activities(part, feature):
@@ -108,6 +108,7 @@ def split_evidence(part: Path, group: FeatureGroup) -> SplitEvidence | None:
             columns.add(one.by_workload(columns.names), one.energy)
     return SplitEvidence(
         feature=feature,
+        correlation=correlation,
         condition=together.condition(),
         condition_of_node={node: columns.condition() for node, columns in apart.items()},
         together=_moving_together(together),
@@ -119,22 +120,25 @@ def _most_active(activity: Mapping[str, float]) -> list[str]:
     return [name for name, value in Counter(activity).most_common(WORKLOADS) if value > 0]
 
 
-def _telling_feature(part: Path, features: Sequence[str]) -> str | None:
-    """The feature whose sum over pods has the greatest correlation with energy, within nodes."""
+def _telling_feature(part: Path, features: Sequence[str]) -> tuple[str, float]:
+    """The feature whose sum over pods has the greatest correlation with energy, within nodes, and this."""
     columns = [f"node_curr_{feature.removeprefix('curr_')}" for feature in features]
-    products = np.zeros((len(features) + 1, len(features) + 1))
+    width = len(features) + 2
+    of_node: dict[str, Array] = defaultdict(lambda: np.zeros((width, width)))
     for shard in shards_of(part):
         rows = read_table(shard, NODE_INTERVALS, [*columns, "node_energy_millijoules"])
         values = np.column_stack([numbers(rows, column) for column in rows.column_names])
         values = values[np.isfinite(values).all(axis=1)]
-        if len(values):
-            centred = values - values.mean(axis=0)
-            products += centred.T @ centred
-    spread = np.sqrt(np.diag(products))
+        counted = np.column_stack([values, np.ones(len(values))])
+        of_node[shard_node(shard)] += counted.T @ counted
+    products = np.zeros((width - 1, width - 1))
+    for sums in of_node.values():
+        products += sums[:-1, :-1] - np.outer(sums[:-1, -1], sums[-1, :-1]) / max(sums[-1, -1], 1.0)
+    spread = np.sqrt(np.maximum(np.diag(products), 0.0))
     scale = spread[:-1] * spread[-1]
     correlation = np.divide(products[:-1, -1], scale, out=np.zeros(len(features)), where=scale > 0)
     best = int(correlation.argmax())
-    return features[best] if correlation[best] > 0 else None
+    return features[best], float(correlation[best])
 
 
 def _activities(part: Path, feature: str) -> Iterator[_Activity]:

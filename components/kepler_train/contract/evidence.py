@@ -32,11 +32,15 @@ class SplitVerdict(str, Enum):
     DETERMINED = "determined"
     PARTLY = "partly a guess"
     GUESS = "a guess"
+    UNKNOWN = "not known"
+    """The features follow nodes' energy too loosely: noise of their own makes workloads look independent."""
 
 
 DETERMINED_CONDITION, GUESS_CONDITION = 16.0, 20.0
 """Simulated clusters of three seeds have 4 to 14 where workloads vary independently, nodes run different mixes or each
 workload ran alone for a while, and 20 to 28 where all follow one load curve or all but one keep still."""
+LEAST_CORRELATION = 0.75
+"""Below it, a feature tells more of itself than of energy."""
 
 
 class SplitEvidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,6 +52,8 @@ class SplitEvidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     feature: str
     """What activity is measured by: the feature that nodes' energy follows best."""
+    correlation: float
+    """Of that feature's sum over pods with energy, within nodes."""
     condition: float
     """Over all nodes together, a workload of several nodes being one."""
     condition_of_node: dict[str, float]
@@ -59,11 +65,12 @@ class SplitEvidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def verdict(self) -> SplitVerdict:
         """What this means for models that are fitted to all nodes together, as the shipped ones are."""
-        return verdict_of(self.condition)
+        return self.verdict_of(self.condition)
 
-
-def verdict_of(condition: float) -> SplitVerdict:
-    """Say in a word what a condition number means."""
-    if condition <= DETERMINED_CONDITION:
-        return SplitVerdict.DETERMINED
-    return SplitVerdict.PARTLY if condition < GUESS_CONDITION else SplitVerdict.GUESS
+    def verdict_of(self, condition: float) -> SplitVerdict:
+        """What a condition number, of a node or of all, means here."""
+        if condition >= GUESS_CONDITION:
+            return SplitVerdict.GUESS
+        if self.correlation < LEAST_CORRELATION:
+            return SplitVerdict.UNKNOWN
+        return SplitVerdict.DETERMINED if condition <= DETERMINED_CONDITION else SplitVerdict.PARTLY
