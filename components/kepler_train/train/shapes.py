@@ -4,6 +4,9 @@ Counters and CPU time say what a pod's cores do, and their ratios how (instructi
 the frequency): power is concave in them, since the first core that works wakes what all share. Memory, I/O and cgroup
 counts add nothing to them but room to hand idle energy to pods that merely exist. Groups without counters get convex
 functions too: CPU time as some exporters count it contains time in which a core waited.
+
+What pods share on a node saturates: cores and what serves them in the cycles of all pods, memory in their misses. That
+threads get less done where they share a core is weaker, and easily taken for either: instructions are more reluctant.
 """
 
 from __future__ import annotations
@@ -24,21 +27,28 @@ _CORES = COUNTER_FEATURES + BPF_FEATURES
 
 
 def _any_curve(features: tuple[str, ...]) -> Shape:
-    return Shape(linear=features, concave=features, convex=features)
+    return Shape(
+        linear=features, concave=features, convex=features, shared=tuple((feature, 1.0) for feature in features)
+    )
 
 
+_SHARED = (("curr_cpu_cycles", 1.0), ("curr_cache_miss", 1.0), ("curr_cpu_instr", 3.0))
 _WORKLOAD = Shape(
     linear=_CORES,
     concave=_CORES,
     ratios=tuple(combinations(_CORES, 2)),
     excesses=tuple((counter, time) for counter in COUNTER_FEATURES for time in BPF_FEATURES),
+    shared=_SHARED,
 )
 
 SHAPES = {
     FeatureGroup.FULL: _WORKLOAD,
     FeatureGroup.WORKLOAD_ONLY: _WORKLOAD,
     FeatureGroup.COUNTER_ONLY: Shape(
-        linear=COUNTER_FEATURES, concave=COUNTER_FEATURES, ratios=tuple(combinations(COUNTER_FEATURES, 2))
+        linear=COUNTER_FEATURES,
+        concave=COUNTER_FEATURES,
+        ratios=tuple(combinations(COUNTER_FEATURES, 2)),
+        shared=_SHARED,
     ),
     FeatureGroup.CGROUP_ONLY: _any_curve(CGROUP_FEATURES + IO_FEATURES),
     FeatureGroup.BPF_ONLY: _any_curve(BPF_FEATURES),

@@ -70,11 +70,11 @@ def mape_over_held_out_fifths(intervals, features, shape):
 @pytest.mark.parametrize(
     ("group", "most"),
     [
-        (FeatureGroup.COUNTER_ONLY, 4.0),
-        (FeatureGroup.WORKLOAD_ONLY, 3.9),
-        (FeatureGroup.BPF_ONLY, 20.5),
-        (FeatureGroup.CGROUP_ONLY, 27.0),
-        (FeatureGroup.KUBELET_ONLY, 34.5),
+        (FeatureGroup.COUNTER_ONLY, 3.8),
+        (FeatureGroup.WORKLOAD_ONLY, 3.6),
+        (FeatureGroup.BPF_ONLY, 19.5),
+        (FeatureGroup.CGROUP_ONLY, 25.0),
+        (FeatureGroup.KUBELET_ONLY, 34.0),
     ],
     ids=lambda value: getattr(value, "value", None),
 )

@@ -11,10 +11,11 @@ from kepler_train.train import synthetic
 from kepler_train.train.additive import interval_sums, least_squares
 from kepler_train.train.additive.basis import Shape, basis_of
 from kepler_train.train.additive.even_sample import EvenSample
-from kepler_train.train.additive.fit import fit_additive
+from kepler_train.train.additive.fit import IDLE_STRENGTH, fit_additive
 from kepler_train.train.additive.huber import huber
+from kepler_train.train.additive.moments import Prior
 from kepler_train.train.additive.nnls import nnls
-from kepler_train.train.additive.node_model import fit_node_model
+from kepler_train.train.additive.node_model import CURVE_KNOTS, Curve, NodeModel, fit_node_model
 from kepler_train.train.shapes import SHAPES
 from tests.unit.train.conftest import batches_of
 
@@ -37,7 +38,7 @@ def error_per_pod(network, nodes, features=COUNTER_FEATURES):
 def test_known_power_per_pod_and_idle_are_found_from_sums(nodes, shape):
     found = fit(batches_of(nodes, COUNTER_FEATURES), shape=shape)
     strangers = synthetic.cluster(nodes=1, intervals=100, seed=77)
-    assert error_per_pod(found.pooled, strangers) < 0.03
+    assert error_per_pod(found.pooled, strangers) < 0.055
     for node in nodes:
         assert found.idle_millijoules[node.name] == pytest.approx(node.idle_millijoules, rel=0.03)
 
@@ -205,11 +206,27 @@ def test_a_node_model_knows_the_nodes_load(nodes):
     sums = interval_sums.IntervalSums(batches, ["node1", "node2"], basis.units)
     rows = sums.sampled_intervals()
     idle = np.array([node.idle_millijoules for node in nodes])
-    model = fit_node_model(rows, basis, idle, rows.energy_millijoules.mean())
-    assert np.abs(model.errors(rows)).mean() < 0.012
+    mean = float(rows.energy_millijoules.mean())
+    around = Prior(1.1 * idle, np.full(2, IDLE_STRENGTH / mean**2), 1.2 * idle, mean)
+    model = fit_node_model(rows, basis, around)
+    assert np.abs(model.errors(rows)).mean() < 0.015
     assert huber(model, rows)(rows).min() > 0.2
-    work = np.linspace(0.1, 1.0, 20) * model.scale
-    assert (np.diff(model.bend(work)) >= 0).all()
+    assert model.idle_millijoules == pytest.approx(idle, rel=0.05)
+    curve = model.curves[0]
+    total = np.linspace(0.0, 2.0, 50) * curve.scale
+    assert curve.energy(total)[0] == 0.0
+    assert (np.diff(curve.energy(total)) >= 0).all()
+
+
+def test_the_parts_of_a_nodes_pods_add_up_to_the_node(nodes):
+    [batch] = batches_of(nodes[:1], COUNTER_FEATURES, 400)
+    basis = basis_of(COUNTERS, COUNTER_FEATURES, batch.pods)
+    rows = interval_sums.IntervalSums([batch], ["node1"], basis.units).sampled_intervals()
+    heights = np.arange(len(CURVE_KNOTS), dtype=float)
+    curve = Curve(unit=1, scale=float(rows.sums[:, 1].max()), heights=heights)
+    model = NodeModel(np.full(len(basis.offsets), 1000.0), (curve,), np.zeros(1))
+    parts = model.parts(basis.units(batch.pods), np.repeat(rows.sums, np.diff(batch.starts), axis=0))
+    assert batch.sum_over_pods(parts) == pytest.approx((model.errors(rows) + 1) * rows.energy_millijoules)
 
 
 def test_nnls_agrees_with_scipy_on_the_matrix_itself():
@@ -236,5 +253,13 @@ def test_an_even_sample_is_bounded_and_does_not_depend_on_pieces():
     for start in range(0, 10_000, 13):
         pieces.add(rows[start : start + 13])
     assert whole.rows().tolist() == pieces.rows().tolist()
-    assert 100 <= len(whole.rows()) < 200
-    assert len(set(np.diff(whole.rows()))) == 1
+    assert 95 <= len(whole.rows()) < 200
+    assert np.diff(whole.rows()).max() < 3 * np.diff(whole.rows()).min()
+
+
+@pytest.mark.parametrize("pods", [8, 10, 16])
+def test_an_even_sample_takes_all_pods_of_a_node_alike(pods):
+    sample = EvenSample(100)
+    sample.add(np.tile(np.arange(pods), 10_000 // pods))
+    counts = np.bincount(sample.rows().astype(int), minlength=pods)
+    assert counts.min() >= 0.6 * counts.mean()

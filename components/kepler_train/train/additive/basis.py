@@ -30,6 +30,9 @@ class Shape:
     pair in `ratios` gives min(x, q·y) at five quantiles q of x/y, those in `excesses` also max(x − q·y, 0) and
     max(y − x/q, 0): cycles over CPU time is a frequency, instructions over cycles a kind of work. All grow with every
     feature, but for excesses, which fall with the feature that is taken off.
+
+    Features in `shared` are what pods use of something common to a node, so that energy flattens out in their totals;
+    beside each stands how reluctantly: a factor on the ridge.
     """
 
     linear: tuple[str, ...]
@@ -37,6 +40,7 @@ class Shape:
     convex: tuple[str, ...] = ()
     ratios: tuple[tuple[str, str], ...] = ()
     excesses: tuple[tuple[str, str], ...] = ()
+    shared: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,8 +59,8 @@ class Basis:
     """(p,): the functions that are a feature itself."""
     proportional: npt.NDArray[np.bool_]
     """(p,): the functions that double when all features double: those, and those of ratios."""
-    convex: bool
-    """Whether there are functions that rise faster the more a pod does."""
+    shared: dict[int, float]
+    """Unit that is a shared feature itself, to how reluctantly energy flattens out in it."""
 
     def units(self, pods: Array) -> Array:
         """The units of each pod row, transposed: (H, m), from features (m, n)."""
@@ -72,20 +76,19 @@ def basis_of(shape: Shape, features: tuple[str, ...], sample: Array) -> Basis:
     scaled = sample / scale
     builder = _Builder(len(features))
     varies = {feature: index for index, feature in enumerate(features) if np.ptp(sample[:, index]) > 0}
-    for feature in shape.linear:
-        if feature in varies:
-            builder.add_linear(varies[feature])
-    for feature in shape.concave:
-        if feature in varies:
-            builder.add_concave(varies[feature])
-    for feature in shape.convex:
-        if feature in varies:
-            builder.add_convex(varies[feature])
+    for kind, add in (
+        (shape.linear, builder.add_linear),
+        (shape.concave, builder.add_concave),
+        (shape.convex, builder.add_convex),
+    ):
+        for index in (varies[feature] for feature in kind if feature in varies):
+            add(index)
     for x, y in shape.ratios:
         if x in varies and y in varies:
             for quantile in _ratios(scaled[:, varies[x]], scaled[:, varies[y]]):
                 builder.add_ratio(varies[x], varies[y], quantile, excess=(x, y) in shape.excesses)
-    return builder.basis(scale, convex=bool(shape.convex))
+    builder.add_shared({varies[feature]: reluctance for feature, reluctance in shape.shared if feature in varies})
+    return builder.basis(scale)
 
 
 def scale_of(sample: Array) -> Array:
@@ -116,6 +119,7 @@ class _Builder:
         self._offsets: list[float] = []
         self._functions: list[tuple[dict[int, float], _Kind]] = []
         self._plain: dict[int, int] = {}
+        self._shared: dict[int, float] = {}
 
     def add_linear(self, x: int) -> None:
         self._function({self._itself(x): 1.0}, _Kind.LINEAR)
@@ -136,7 +140,10 @@ class _Builder:
             self._function({self._itself(x): 1.0, self._itself(y): -quantile, over: 1.0}, _Kind.RATIO)
             self._function({over: 1 / quantile}, _Kind.RATIO)
 
-    def basis(self, scale: Array, *, convex: bool) -> Basis:
+    def add_shared(self, reluctance: dict[int, float]) -> None:
+        self._shared = {self._itself(x): reluctance[x] for x in reluctance}
+
+    def basis(self, scale: Array) -> Basis:
         columns = np.zeros((len(self._offsets), len(self._functions)))
         for index, (parts, _) in enumerate(self._functions):
             for unit, share in parts.items():
@@ -148,7 +155,7 @@ class _Builder:
             columns=columns,
             linear=np.array([kind is _Kind.LINEAR for _, kind in self._functions], dtype=np.bool_),
             proportional=np.array([kind is not _Kind.KNOT for _, kind in self._functions], dtype=np.bool_),
-            convex=convex,
+            shared=self._shared,
         )
 
     def _itself(self, x: int) -> int:

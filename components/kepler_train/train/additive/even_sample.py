@@ -1,4 +1,4 @@
-"""A sample of bounded size from a stream of rows, without chance: every so-manieth row."""
+"""A sample of bounded size from a stream of rows, without chance: spread evenly, and in step with nothing."""
 
 from __future__ import annotations
 
@@ -7,14 +7,20 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+"""2⁶⁴ divided by the golden ratio: its multiples are spread most evenly (Knuth, 6.4). Every so-manieth row would not
+do: where each node interval has as many pods, that is the same few pods again and again."""
+_ALL = 1 << 64
+
 
 class EvenSample:
-    """Keeps every s-th row that was added, s doubling so that fewer than twice `capacity` rows are held."""
+    """Keeps an even share of the rows that were added, halved whenever twice `capacity` rows are held."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
-        self._stride = 1
+        self._limit = _ALL - 1
         self._seen = 0
+        self._positions: list[npt.NDArray[np.uint64]] = []
         self._kept: list[Array] = []
         self._held = 0
 
@@ -24,7 +30,9 @@ class EvenSample:
 
     def next(self, count: int) -> npt.NDArray[np.int64]:
         """Tell which of the next `count` rows of the stream to `keep`, for rows that cost something to make."""
-        wanted = np.arange(-self._seen % self._stride, count, self._stride)
+        position = np.arange(self._seen, self._seen + count, dtype=np.uint64) * _GOLDEN
+        wanted = np.flatnonzero(position <= np.uint64(self._limit))
+        self._positions.append(position[wanted])
         self._seen += count
         return wanted
 
@@ -33,9 +41,11 @@ class EvenSample:
         self._kept.append(rows)
         self._held += len(rows)
         while self._held >= 2 * self._capacity:
-            thinned = self.rows()[::2].copy()
-            self._kept, self._held = [thinned], len(thinned)
-            self._stride *= 2
+            self._limit //= 2
+            position = np.concatenate(self._positions)
+            stays = position <= np.uint64(self._limit)
+            thinned = self.rows()[stays]
+            self._positions, self._kept, self._held = [position[stays]], [thinned], len(thinned)
 
     def rows(self) -> Array:
         """The rows kept, in the order in which they came."""

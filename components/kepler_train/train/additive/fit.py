@@ -22,8 +22,8 @@ logger = logging.getLogger("kepler_train")
 
 Batches = Callable[[], Iterator[IntervalBatch]]
 
-IDLE_PRIOR_WEIGHT = 3e-5
-"""An idle energy that is off by its uncertainty costs as much as an error of half a percent in every interval."""
+IDLE_STRENGTH = 0.01
+"""An idle energy that is off by 1 % of the mean energy costs as much as an error of 0.1 % in every interval."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +76,9 @@ def _fit(batches: Batches, features: tuple[str, ...], shape: Shape, *, by_archit
 
 def _prior(seen: Survey) -> Prior:
     idle = list(seen.idle.values())
-    uncertainty = np.array([node.uncertainty_millijoules for node in idle])
     return Prior(
         millijoules=np.array([node.millijoules for node in idle]),
-        strength=IDLE_PRIOR_WEIGHT / uncertainty**2,
+        strength=np.full(len(idle), IDLE_STRENGTH / seen.mean_millijoules**2),
         ceiling_millijoules=np.array([node.ceiling_millijoules for node in idle]),
         mean_millijoules=seen.mean_millijoules,
     )

@@ -1,14 +1,15 @@
 """One fit: non-negative, robust, idle pinned softly, split as a node model splits, as far as the sum allows.
 
 Minimised is the mean over node intervals of the squared relative error of (Σ pods + idle), with Huber's weights; plus
-the prior of each node's idle energy; plus, with a strength chosen by blocked cross-validation, the distance of each
-pod's power from its part by a model that knows all pods of the node; plus a small ridge on what is not linear.
+the distance of each node's idle energy from the node model's; plus, with the greatest strength that costs the sum
+little on held-out blocks, the distance of each pod's power from its part by a model that knows all pods of the node;
+plus a small ridge on what is not linear.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,18 +19,22 @@ from kepler_train.train.additive.huber import Weigh, huber
 from kepler_train.train.additive.interval_sums import IntervalRows, IntervalSums
 from kepler_train.train.additive.moments import Moments, Prior, moments_of
 from kepler_train.train.additive.nnls import nnls
-from kepler_train.train.additive.node_model import fit_node_model
+from kepler_train.train.additive.node_model import NodeModel, fit_node_model
 from kepler_train.train.additive.split import Split, split_of
 
 Array = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
-SPLIT_STRENGTHS = (0.3, 1.0, 3.0, 10.0)
+SPLIT_STRENGTHS: tuple[float, ...] = tuple(np.geomspace(1e-2, 1e2, 13).tolist())
 """At 1, a pod that is off by 1 % of its node's energy costs as much as a node interval whose sum is."""
+SPLIT_COST = 0.015
+"""What the split may cost the sum: so much error, relative to the node's energy, beside (in quadrature) what it has."""
 FIRST_STRENGTH = 0.3
 """Where there is too little to choose by."""
-RIDGE = 1e-3
+RIDGE = 1e-4
 """On coefficients in units of the mean energy."""
+IDLE_STRENGTH = 0.1
+"""An idle energy that is off by 1 % of the mean energy costs as much as an error of 0.3 % in every interval."""
 FOLDS = 5
 NODES_FOR_FOLDS_OF_NODES = 6
 _ROUNDS_OF_PINNING = 3
@@ -67,14 +72,18 @@ class LeastSquares:
         """Fit; intervals are weighed first by how far the node model is off, then by how far the function is."""
         intervals, pods = self._sums.sampled_intervals(), self._sums.sampled_pods()
         intervals, pods = intervals.only(self._nodes[intervals.node]), pods.only(self._nodes[pods.node])
-        prior = self._prior
-        model = fit_node_model(intervals, self._basis, prior.millijoules, prior.mean_millijoules)
+        model = fit_node_model(intervals, self._basis, self._prior)
         pods_per_interval = self._sums.pod_rows / self._sums.node_intervals
         split = split_of(model, pods, pods_per_interval, self._rows(), self._basis.units)
         moments = self._moments(huber(model, intervals))
-        strength = self._choose_strength(moments, split)
-        first = self._solve(moments, split, strength)
-        return self._solve(self._moments(huber(first, intervals)), split, strength)
+        prior = self._prior_of(model)
+        strength = self._choose_strength(moments, split, prior)
+        first = self._solve(moments, split, strength, prior)
+        return self._solve(self._moments(huber(first, intervals)), split, strength, prior)
+
+    def _prior_of(self, model: NodeModel) -> Prior:
+        strength = np.full(len(self._nodes), IDLE_STRENGTH / self._prior.mean_millijoules**2)
+        return replace(self._prior, millijoules=model.idle_millijoules, strength=strength)
 
     def _moments(self, weigh: Weigh) -> Moments:
         shape = (self._folds, len(self._nodes), len(self._basis.offsets))
@@ -92,29 +101,33 @@ class LeastSquares:
             rank = np.searchsorted(self._blocks, rows.block_start_seconds)
         return rank % self._folds
 
-    def _choose_strength(self, moments: Moments, split: Split) -> float:
-        """Take the greatest strength whose held-out loss is within one standard error of the smallest.
+    def _choose_strength(self, moments: Moments, split: Split, prior: Prior) -> float:
+        """Take the greatest strength with which the sum, on held-out folds, is as good as with the least, or nearly.
 
-        Of functions that add up equally well, the one that splits best is wanted; the sum alone cannot tell.
+        Of functions that add up about equally well, the one that splits best is wanted; the sum alone cannot tell.
         """
         if self._folds < 2:
             return FIRST_STRENGTH
-        losses = np.empty((self._folds, len(SPLIT_STRENGTHS)))
+        least, *others = SPLIT_STRENGTHS
+        enough = self._held_out_loss(moments, split, least, prior) + SPLIT_COST**2
+        for strength in reversed(others):
+            if self._held_out_loss(moments, split, strength, prior) <= enough:
+                return strength
+        return least
+
+    def _held_out_loss(self, moments: Moments, split: Split, strength: float, prior: Prior) -> float:
+        """The mean squared relative error of folds by what the others give; idle energies of left-out nodes adapt."""
+        loss = 0.0
         for fold in range(self._folds):
             training = moments.of(other for other in range(self._folds) if other != fold)
-            gram, moment, constant = moments.of([fold]).without_idle(self._prior)
-            for index, strength in enumerate(SPLIT_STRENGTHS):
-                outputs = self._solve(training, split, strength).outputs
-                loss = outputs @ gram @ outputs - 2 * outputs @ moment + constant
-                losses[fold, index] = loss / moments.intervals[fold].sum()
-        mean = losses.mean(axis=0)
-        best = int(mean.argmin())
-        within = mean <= mean[best] + losses[:, best].std(ddof=1) / np.sqrt(self._folds)
-        return max(strength for strength, good in zip(SPLIT_STRENGTHS, within, strict=True) if good)
+            outputs = self._solve(training, split, strength, prior).outputs
+            gram, moment, constant = moments.of([fold]).without_idle(prior)
+            loss += float(outputs @ gram @ outputs - 2 * outputs @ moment + constant)
+        return loss / float(moments.intervals.sum())
 
-    def _solve(self, moments: Moments, split: Split, strength: float) -> Solution:
+    def _solve(self, moments: Moments, split: Split, strength: float, prior: Prior) -> Solution:
         """Solve for coefficients ≥ 0 and idle energies; those that leave their bounds are pinned to them."""
-        prior, columns, intervals = self._prior, self._basis.columns, float(moments.intervals.sum())
+        columns, intervals = self._basis.columns, float(moments.intervals.sum())
         ridge = np.diag(np.where(self._basis.linear, 0.0, intervals * RIDGE / prior.mean_millijoules**2))
         for _ in range(_ROUNDS_OF_PINNING):
             gram, moment, _constant = moments.without_idle(prior)

@@ -1,19 +1,20 @@
-"""A model of a node's energy that knows all its pods: it cannot be served, but shows how its energy splits.
+"""A model of a whole node, which no estimator could ask for one pod, but shows how the node's energy splits.
 
-Turbo, shared caches and threads that share a core bend a node's energy with the node's load, not with one pod's. A sum
-of functions that each see one pod can imitate that bend only by bending for each pod, which gives too much to small
-pods and too little to large ones. So the bend is first fitted where it belongs:
+What a node's pods share saturates with what they do in all: the first busy cores and the first misses of a cache wake
+what serves all that follow, and threads that share a core get less done. A sum of functions that each see one pod can
+imitate that only by bending for each pod, which gives too much to small pods and too little to large ones. So it is
+first fitted where it belongs:
 
-    energy = idle + bend(Σ work of a pod)
+    energy = idle + Σ work of a pod + Σ curve of a feature (its total over the node)
 
-with the work of a pod a non-negative sum of proportional functions, and bend a growing function of the node's total.
-A pod's part of the energy is then its part of the work.
+with the work of a pod a non-negative sum of proportional functions, and each curve growing and flattening out. A pod's
+part is its work and, of each curve, its share of the feature. The idle energy comes out of the same fit: curves follow
+quiet intervals down to no activity where a straight line would stay too high.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -21,76 +22,94 @@ import numpy.typing as npt
 from kepler_train.train.additive.basis import Basis
 from kepler_train.train.additive.huber import huber
 from kepler_train.train.additive.interval_sums import IntervalRows
+from kepler_train.train.additive.moments import Moments, Prior, moments_of
 from kepler_train.train.additive.nnls import nnls
 
 Array = npt.NDArray[np.float64]
 
-BEND_KNOTS = np.geomspace(0.02, 1.2, 10)
-WORK_RIDGE, BEND_RIDGE = 1e-3, 1e-4
-"""On coefficients in units of the mean energy, but for those of linear functions."""
+CURVE_KNOTS = np.geomspace(0.02, 1.2, 10)
+RIDGE = 1e-2
+"""On coefficients in units of the mean energy: of functions that tell the same story, each gets a share."""
 _SCALE_QUANTILE = 0.995
-_ROUNDS = 6
-_SMALLEST = 1e-9
+_ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class Curve:
+    """How energy rises with the total of one feature over a node: Σ heights · min(total/scale, knot)/knot."""
+
+    unit: int
+    """The unit that is the feature itself."""
+    scale: float
+    """Much of it, for a node."""
+    heights: Array
+    """One for each knot, mJ."""
+
+    def energy(self, total: Array) -> Array:
+        """The energy, (k,) mJ, at so much of the feature in all, (k,)."""
+        energy: Array = saturations(total, self.scale) @ self.heights
+        return energy
+
+    def energy_each(self, total: Array) -> Array:
+        """What one of it costs, (k,) mJ, at so much of the feature in all, (k,)."""
+        return np.divide(self.energy(total), total, out=np.zeros_like(total), where=total > 0)
 
 
 @dataclass(frozen=True)
 class NodeModel:
-    """What a node's pods do, and what the node makes of that."""
+    """What pods do by themselves, what they cause together, and what the node uses without them."""
 
     work: Array
-    """(H,): the work of a pod by its units; of a node, by their sums."""
-    bend: Callable[[Array], Array]
-    """Gives the energy above idle, (k,), for so much work in all, (k,)."""
-    scale: float
-    """Much work, for a node."""
+    """(H,): a pod's work by its units, in mJ."""
+    curves: tuple[Curve, ...]
     idle_millijoules: Array
     """(N,)"""
 
     def errors(self, rows: IntervalRows) -> Array:
         """How far the model is from what was measured, (k,), relative to it."""
-        fitted = self.bend(rows.sums @ self.work) + self.idle_millijoules[rows.node]
+        fitted: Array = rows.sums @ self.work + self.idle_millijoules[rows.node]
+        for curve in self.curves:
+            fitted += curve.energy(rows.sums[:, curve.unit])
         return fitted / rows.energy_millijoules - 1
 
-    def energy_per_work(self, work: Array) -> Array:
-        """What one unit of work costs on a node, (k,), with so much work in all, (k,)."""
-        some = np.maximum(work, _SMALLEST * self.scale)
-        return self.bend(some) / some
+    def parts(self, units: Array, sums: Array) -> Array:
+        """Each pod's part of its node's energy, (s,), from its units, (H, s), and unit sums of its interval, (s, H)."""
+        parts: Array = self.work @ units
+        for curve in self.curves:
+            parts += units[curve.unit] * curve.energy_each(sums[:, curve.unit])
+        return parts
 
 
-def fit_node_model(rows: IntervalRows, basis: Basis, idle_millijoules: Array, mean_millijoules: float) -> NodeModel:
-    """Fit work and bend in turn, intervals weighed by how far they were off; idle energies, (N,), are given."""
+def fit_node_model(rows: IntervalRows, basis: Basis, prior: Prior) -> NodeModel:
+    """Fit work, curves and idle energies at once, intervals weighed by how far they were off."""
     functions = basis.columns[:, basis.proportional]
-    columns = rows.sums @ functions
-    caused = rows.energy_millijoules - idle_millijoules[rows.node]
-    ridge = np.where(basis.linear[basis.proportional], 0.0, WORK_RIDGE / mean_millijoules**2)
-    weight, per_work = np.ones(len(caused)), np.ones(len(caused))
+    scales = {unit: float(np.quantile(rows.sums[:, unit], _SCALE_QUANTILE)) for unit in basis.shared}
+    scales = {unit: scale for unit, scale in scales.items() if scale > 0}
+    curves = [saturations(rows.sums[:, unit], scale) for unit, scale in scales.items()]
+    columns = replace(rows, sums=np.hstack([rows.sums @ functions, *curves]))
+    reluctance = [np.ones(functions.shape[1]), *(np.full(len(CURVE_KNOTS), basis.shared[unit]) for unit in scales)]
+    ridge = np.diag(len(rows.node) * RIDGE / prior.mean_millijoules**2 * np.concatenate(reluctance))
+    weight = np.ones(len(rows.node))
     for _ in range(_ROUNDS):
-        relative = weight / rows.energy_millijoules**2
-        outputs = functions @ _least_squares(columns * per_work[:, None], caused, relative, ridge)
-        work = rows.sums @ outputs
-        scale = max(float(np.quantile(work, _SCALE_QUANTILE)), _SMALLEST)
-        bend = _fit_bend(work, scale, caused, relative, mean_millijoules, convex=basis.convex)
-        model = NodeModel(outputs, bend, scale, idle_millijoules)
-        weight, per_work = huber(model, rows)(rows), model.energy_per_work(work)
+        moments = _moments(columns, weight, len(prior.millijoules))
+        gram, moment, _constant = moments.without_idle(prior)
+        found = nnls(gram + ridge, moment)
+        work, heights = found[: functions.shape[1]], found[functions.shape[1] :].reshape(-1, len(CURVE_KNOTS))
+        model = NodeModel(
+            work=functions @ work,
+            curves=tuple(Curve(*curve, heights=mine) for curve, mine in zip(scales.items(), heights, strict=True)),
+            idle_millijoules=np.clip(moments.idle(prior, found), 0.0, prior.ceiling_millijoules),
+        )
+        weight = huber(model, rows)(rows)
     return model
 
 
-def _fit_bend(
-    work: Array, scale: float, caused: Array, weight: Array, mean_millijoules: float, *, convex: bool
-) -> Callable[[Array], Array]:
-    """Fit a growing function of work that is 0 without any; one that only flattens out, unless `convex`."""
-
-    def functions(some: Array) -> Array:
-        relative = some[:, None] / scale
-        below = np.minimum(relative, BEND_KNOTS)
-        return np.hstack([relative, below / BEND_KNOTS, *([relative - below] if convex else [])])
-
-    columns = functions(work)
-    ridge = np.append(0.0, np.full(columns.shape[1] - 1, BEND_RIDGE / mean_millijoules**2))
-    coefficients = _least_squares(columns, caused, weight, ridge)
-    return lambda some: functions(some) @ coefficients
+def _moments(columns: IntervalRows, weight: Array, nodes: int) -> Moments:
+    fold = np.zeros(len(weight), dtype=np.int64)
+    return moments_of([columns], lambda _: fold, (1, nodes, columns.sums.shape[1]), lambda _: weight)
 
 
-def _least_squares(columns: Array, target: Array, weight: Array, ridge: Array) -> Array:
-    weighed = columns * weight[:, None]
-    return nnls(weighed.T @ columns + np.diag(len(target) * ridge), weighed.T @ target)
+def saturations(total: Array, scale: float) -> Array:
+    """Functions of a node's total, (k,), that grow up to a knot and stay: (k, knots), each 1 at the end."""
+    relative: Array = np.minimum(total[:, None] / scale, CURVE_KNOTS) / CURVE_KNOTS
+    return relative

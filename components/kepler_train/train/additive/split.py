@@ -32,16 +32,15 @@ def split_of(
     units: Callable[[Array], Array],
 ) -> Split:
     """Give each sampled pod row its part of its node's energy; those of its interval are among `rows`."""
-    wanted = np.unique(pods.interval)
-    work, energy = np.ones((2, len(wanted)))
+    wanted, interval = np.unique(pods.interval, return_inverse=True)
+    values = units(pods.pods)
+    sums, energy = np.ones((len(wanted), len(values))), np.ones(len(wanted))
     for some in rows:
         at = np.searchsorted(wanted, some.number)
         found = (at < len(wanted)) & (wanted[np.minimum(at, len(wanted) - 1)] == some.number)
-        work[at[found]] = some.sums[found] @ model.work
+        sums[at[found]] = some.sums[found]
         energy[at[found]] = some.energy_millijoules[found]
-    interval = np.searchsorted(wanted, pods.interval)
-    values = units(pods.pods)
-    part = (model.work @ values) * model.energy_per_work(work)[interval] / energy[interval]
+    part = model.parts(values, sums[interval]) / energy[interval]
     values /= energy[interval]
     share = pods_per_interval / len(part)
     return Split(gram=share * (values @ values.T), moment=share * (values @ part))
