@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 SERVERS := $(or $(KEPLER_TRAIN_SERVERS),$(HOME)/.cache/kepler-train/bin)
 KUSTOMIZE_MODULE := sigs.k8s.io/kustomize/kustomize/v5@v5.7.1
 MINIO_MODULE := github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
+VERSITYGW_MODULE := github.com/versity/versitygw/cmd/versitygw@v1.8.0
+TOXIPROXY_MODULE := github.com/Shopify/toxiproxy/v2/cmd/server@v2.5.0
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check format lock servers benchmark benchmark-accuracy clean
@@ -40,8 +42,9 @@ lock: ## resolve the lock files anew (needs uv)
 		--python-version 3.10 --no-python-downloads --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade \
 		-o requirements/runtime-estimator-2022.lock
 
-servers: ## real servers for the tests, built once a machine: Prometheus (apt), MinIO (go install)
-	@SERVERS="$(SERVERS)" KUSTOMIZE_MODULE="$(KUSTOMIZE_MODULE)" MINIO_MODULE="$(MINIO_MODULE)" sh tests/servers.sh
+servers: ## real servers and tools for the tests, built once a machine: Prometheus (apt), MinIO and others (go install)
+	@SERVERS="$(SERVERS)" KUSTOMIZE_MODULE="$(KUSTOMIZE_MODULE)" MINIO_MODULE="$(MINIO_MODULE)" \
+		VERSITYGW_MODULE="$(VERSITYGW_MODULE)" TOXIPROXY_MODULE="$(TOXIPROXY_MODULE)" sh tests/servers.sh
 
 benchmark: $(VENV)/dev servers ## extraction and the whole workflow against peers, with what is to be reached; JSON=PATH
 	@$(BIN)/python -m benchmarks $(if $(JSON),--json "$(JSON)")

@@ -1,4 +1,5 @@
-"""A real S3 server for the tests: MinIO on a free port of the loopback, its data in a folder that goes with it."""
+"""Real S3 servers for the tests, MinIO and versitygw: on a free port of the loopback, their data in a folder that goes
+with them."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -25,31 +27,38 @@ from tests.conftest import missing
 START_SECONDS = 60
 
 
-def minio_binary() -> Path:
-    """Find MinIO: in the folder of KEPLER_TRAIN_SERVERS, where `make servers` puts it, or on the PATH."""
+def binary(name: str) -> Path:
+    """Find a server: in the folder of KEPLER_TRAIN_SERVERS, where `make servers` puts it, or on the PATH."""
     folder = Path(os.environ.get("KEPLER_TRAIN_SERVERS") or Path.home() / ".cache" / "kepler-train" / "bin")
-    found = shutil.which("minio", path=str(folder)) or shutil.which("minio")
+    found = shutil.which(name, path=str(folder)) or shutil.which(name)
     if found is None:
-        missing(f"no MinIO in {folder} or on the PATH; `make servers` builds it")
+        missing(f"no {name} in {folder} or on the PATH; `make servers` builds it")
     return Path(str(found))
 
 
-class MinioServer:
-    """A MinIO as a context manager: `with MinioServer() as server: server.make_bucket("models")`.
+class S3Server(ABC):
+    """A server as a context manager: `with MinioServer() as server: server.make_bucket("models")`.
 
     `environment` holds what a client of this project reads: the endpoint, the keys and the region.
     """
+
+    name: str
+    """Of the binary."""
 
     def __init__(self) -> None:
         self.user = "tester"
         self.password = secrets.token_urlsafe(16)
         self.endpoint = ""
-        self._binary = minio_binary()
+        self._binary = binary(self.name)
         self._folder = Path()
         self._process: subprocess.Popen[bytes] | None = None
 
+    @abstractmethod
+    def command(self, data: Path, address: str) -> tuple[list[str], dict[str, str]]:
+        """The arguments and environment that let it serve a folder at an address."""
+
     def __enter__(self) -> Self:
-        self._folder = Path(tempfile.mkdtemp(prefix="kepler-train-minio-"))
+        self._folder = Path(tempfile.mkdtemp(prefix=f"kepler-train-{self.name}-"))
         self.start()
         return self
 
@@ -63,17 +72,15 @@ class MinioServer:
         """Start, on the port of before if it ran already, and wait until it answers."""
         port = int(self.endpoint.rpartition(":")[2]) if self.endpoint else _free_port()
         self.endpoint = f"http://127.0.0.1:{port}"
-        environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("MINIO_")},
-            "MINIO_ROOT_USER": self.user,
-            "MINIO_ROOT_PASSWORD": self.password,
-            "MINIO_BROWSER": "off",
-            "HOME": str(self._folder),
-        }
+        data = self._folder / "data"
+        data.mkdir(exist_ok=True)
+        arguments, environment = self.command(data, f"127.0.0.1:{port}")
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MINIO_", "VGW_"))}
         with (self._folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [self._binary, "server", self._folder / "data", "--address", f"127.0.0.1:{port}"],
-                env=environment,
+                [self._binary, *arguments],
+                env={**inherited, **environment, "HOME": str(self._folder)},
+                cwd=self._folder,
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
@@ -126,13 +133,37 @@ class MinioServer:
                 return
         log = (self._folder / "server.log").read_text(errors="replace")
         self.stop()
-        raise RuntimeError(f"MinIO at {self.endpoint} did not start:\n{log}")
+        raise RuntimeError(f"{self.name} at {self.endpoint} did not start:\n{log}")
+
+
+class MinioServer(S3Server):
+    """MinIO."""
+
+    name = "minio"
+
+    def command(self, data: Path, address: str) -> tuple[list[str], dict[str, str]]:
+        environment = {
+            "MINIO_ROOT_USER": self.user,
+            "MINIO_ROOT_PASSWORD": self.password,
+            "MINIO_BROWSER": "off",
+        }
+        return ["server", str(data), "--address", address], environment
+
+
+class VersityServer(S3Server):
+    """versitygw over a directory: an S3 server that shares no code with MinIO."""
+
+    name = "versitygw"
+
+    def command(self, data: Path, address: str) -> tuple[list[str], dict[str, str]]:
+        environment = {"ROOT_ACCESS_KEY": self.user, "ROOT_SECRET_KEY": self.password}
+        return ["--port", address, "--quiet", "posix", str(data)], environment
 
 
 @functools.cache
-def shared_server() -> MinioServer:
-    """The one server that the tests of a process share, each below a prefix of its own in the bucket `shared`."""
-    server = MinioServer()
+def shared_server(kind: type[S3Server] = MinioServer) -> S3Server:
+    """The one server of a kind that the tests of a process share, each below a prefix of its own in bucket `shared`."""
+    server = kind()
     atexit.register(server.__exit__, None, None, None)
     server.__enter__().make_bucket("shared")
     return server

@@ -24,18 +24,22 @@ for package in prometheus-alertmanager prometheus-pushgateway; do
     command -v $package >/dev/null || missing="$missing $package (apt-get install $package)"
 done
 
-if [ ! -x "$SERVERS/kustomize" ]; then
-    command -v go >/dev/null && GOBIN="$SERVERS" go install "$KUSTOMIZE_MODULE"
-    [ -x "$SERVERS/kustomize" ] || missing="$missing kustomize (needs Go: go install $KUSTOMIZE_MODULE)"
-fi
-
-if [ ! -x "$SERVERS/minio" ]; then
+# name, module: a binary that is not called after its module is given its name
+build() {
+    [ -x "$SERVERS/$1" ] && return
     if command -v go >/dev/null; then
-        echo "building MinIO, about three minutes, once a machine"
-        GOBIN="$SERVERS" go install "$MINIO_MODULE"
+        echo "building $1, a minute or more, once a machine"
+        built="$(mktemp -d)"
+        GOBIN="$built" go install "$2" && mv "$built"/* "$SERVERS/$1"
+        rm -rf "$built"
     fi
-    [ -x "$SERVERS/minio" ] || missing="$missing MinIO (needs Go: go install $MINIO_MODULE)"
-fi
+    [ -x "$SERVERS/$1" ] || missing="$missing $1 (needs Go: go install $2)"
+}
+
+build kustomize "$KUSTOMIZE_MODULE"
+build minio "$MINIO_MODULE"
+build versitygw "$VERSITYGW_MODULE"
+build toxiproxy "$TOXIPROXY_MODULE"
 
 if ! command -v chromium >/dev/null; then
     if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +21,14 @@ if TYPE_CHECKING:
 
 def add_commands(commands: Any) -> None:
     """Add `models` with its own commands."""
-    models = commands.add_parser("models", help="what the store serves: list, show, verify, rollback")
+    models = commands.add_parser("models", help="what the store serves: list, show, verify, rollback, prune")
     actions = models.add_subparsers(required=True, metavar="ACTION")
     for name, action, help_text in (
         ("list", list_models, "list the served models"),
         ("show", show_model, "tell where a version comes from"),
         ("verify", verify_models, "check every served file against its signature and checksum"),
         ("rollback", roll_back, "serve the version before, or the one that is named"),
+        ("prune", prune_models, "delete old versions that are neither served nor next to it"),
     ):
         command = actions.add_parser(name, help=help_text)
         command.set_defaults(command=action)
@@ -34,6 +36,14 @@ def add_commands(commands: Any) -> None:
         if action in (show_model, roll_back):
             command.add_argument("model", metavar="GROUP/NAME", help="such as CounterOnly/linear")
             command.add_argument("--version", default="", help="the version meant")
+        if action is prune_models:
+            command.add_argument(
+                "--keep", type=_count, default=10, metavar="N", help="the newest of each model stay (default: 10)"
+            )
+            command.add_argument(
+                "--older-than", type=_days, default="30d", metavar="DAYS", help="younger ones stay (default: 30d)"
+            )
+            command.add_argument("--yes", action="store_true", help="delete; without it, only tell what would go")
         add_json_option(command)
 
 
@@ -73,6 +83,35 @@ def roll_back(arguments: argparse.Namespace) -> int:
     write_json(arguments.json, msgspec.to_builtins(served))
     print(f"{arguments.model} now serves {served.version}, published {served.published:%Y-%m-%d %H:%M} UTC")
     return 0
+
+
+def prune_models(arguments: argparse.Namespace) -> int:
+    """Tell which versions are to go, and with `--yes` delete them."""
+    from kepler_train.publish import retention
+    from kepler_train.store import open_store
+
+    store = open_store(arguments.store)
+    planned = retention.plan(store, arguments.keep, arguments.older_than, datetime.now(timezone.utc))
+    going = [one for one in planned if not one.kept_because]
+    gone = retention.prune(store, going) if arguments.yes else ()
+    for one in gone or going:
+        print(f"{one.group.value}/{one.model_name}/{one.version}")
+    done = f"{len(gone)} deleted" if arguments.yes else f"{len(going)} would be deleted; add --yes to do so"
+    print(f"{done}; {len(planned) - len(going)} kept", file=sys.stderr)
+    write_json(arguments.json, {"versions": msgspec.to_builtins(planned), "deleted": msgspec.to_builtins(gone)})
+    return 0
+
+
+def _count(word: str) -> int:
+    if not word.isdecimal():
+        raise argparse.ArgumentTypeError(f"{word!r} is no number of versions; write 10")
+    return int(word)
+
+
+def _days(word: str) -> timedelta:
+    if not word.endswith("d") or not word[:-1].isdecimal():
+        raise argparse.ArgumentTypeError(f"{word!r} is no age; write days, such as 30d")
+    return timedelta(days=int(word[:-1]))
 
 
 def _model_named(name: str) -> tuple[FeatureGroup, str]:

@@ -211,6 +211,8 @@ class Index(Document, frozen=True, kw_only=True):
     """The runtime of all models served: an estimator that reads some of them can read every one."""
     models: dict[str, dict[str, Served]] = msgspec.field(default_factory=dict)
     """Group to model name to the version served."""
+    retired: tuple[str, ...] = ()
+    """`group/name/version` of what is being deleted, and must be served by nobody any more."""
 
     def served(self, group: FeatureGroup, model_name: str) -> Served | None:
         """The champion of a name, or None where there is none."""

@@ -13,8 +13,8 @@ from kepler_train.store import Store
 def serve(store: Store, group: FeatureGroup, model_name: str, version: str, in_place_of: str) -> Served:
     """Serve a stored version in place of the champion `in_place_of` (empty: of none), by compare-and-swap.
 
-    Serving what is served already changes nothing. Raises StoreError where another champion came in between, WrongUsage
-    where the store serves models of another runtime.
+    Serving what is served already changes nothing. Raises StoreError where another champion came in between, or the
+    version is being deleted, WrongUsage where the store serves models of another runtime.
     """
     stored = store.provenance_of(group, model_name, version)
     runtime = stored.provenance.candidate.runtime_name
@@ -25,6 +25,12 @@ def serve(store: Store, group: FeatureGroup, model_name: str, version: str, in_p
             return index
         index.require_runtime(runtime, store.address)
         require_champion(index, group, model_name, in_place_of)
+        if f"{group.value}/{model_name}/{version}" in index.retired:
+            raise StoreError(
+                f"{version} of {group.value}/{model_name} is being deleted; serve another, or publish again"
+            )
+        # Still there: who deletes a version changes the index first, and then this change is made anew.
+        store.provenance_of(group, model_name, version)
         models = {**index.models, group.value: {**index.models.get(group.value, {}), model_name: served}}
         return msgspec.structs.replace(index, runtime=runtime, models=models)
 

@@ -30,6 +30,7 @@ from kepler_train.store.objects import LARGEST_DOCUMENT_BYTES, Objects, digest, 
 from kepler_train.store.signatures import Keys
 
 _INDEX_ATTEMPTS = 40
+_GROUPS = {group.value for group in FeatureGroup}
 
 
 class StoredProvenance(NamedTuple):
@@ -160,13 +161,16 @@ class Store:
         if stored is None:
             return Index(), None
         index = Index.decode(stored.content, origin=f"{INDEX_KEY} in {self.address}")
-        for models in index.models.values():
-            for model_name, served in models.items():
-                if not is_plain(model_name) or not is_plain(served.version):
-                    raise StoreError(
-                        f"{INDEX_KEY} in {self.address} names {model_name!r}, version {served.version!r}, which no "
-                        "publisher writes; find out who else may write there, and restore the index"
-                    )
+        served = {
+            f"{group}/{name}/{one.version}" for group, models in index.models.items() for name, one in models.items()
+        }
+        for full_name in (*served, *index.retired):
+            group, *names = full_name.split("/")
+            if group not in _GROUPS or len(names) != 2 or not all(map(is_plain, names)):
+                raise StoreError(
+                    f"{INDEX_KEY} in {self.address} names {full_name!r}, which no publisher writes; find out who else "
+                    "may write there, and restore the index"
+                )
         return index, stored.etag
 
     def _find_provenance(self, group: FeatureGroup, model_name: str, version: str) -> StoredProvenance | None:

@@ -1,18 +1,12 @@
-"""Both kinds of store, by their addresses: every test that takes `address` runs over a directory and over MinIO."""
+"""Every kind of store: each test that takes `address` runs over a directory and two S3 servers."""
 
 from __future__ import annotations
 
-import uuid
-
 import pytest
 
-from tests.s3_server import shared_server
+from tests.unit.store.addresses import DIRECTORY, S3, address_of
 
 
-@pytest.fixture(params=["directory", pytest.param("s3", marks=pytest.mark.s3)])
+@pytest.fixture(params=[DIRECTORY, *S3])
 def address(request, tmp_path, monkeypatch) -> str:
-    if request.param == "directory":
-        return str(tmp_path / "store")
-    for name, value in shared_server().environment.items():
-        monkeypatch.setenv(name, value)
-    return f"s3://shared/{uuid.uuid4().hex}/models"
+    return address_of(request.param, tmp_path, monkeypatch)
