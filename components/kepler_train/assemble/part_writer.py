@@ -15,7 +15,7 @@ from kepler_train.assemble.intervals import Intervals
 from kepler_train.assemble.shard import Shard, Times, numbers, numeric_features, times_of
 from kepler_train.contract.features import ARCHITECTURE, FeatureGroup
 from kepler_train.contract.held_out import block_starts
-from kepler_train.contract.parts import PARQUET
+from kepler_train.contract.parts import PARQUET, least_of_blocks
 from kepler_train.contract.tables import (
     FREQUENCY,
     NODE_INTERVALS,
@@ -37,6 +37,8 @@ class NodeTotals:
     node_intervals: int = 0
     pod_rows: int = 0
     energy_millijoules: float = 0.0
+    least_millijoules: float = np.inf
+    """Of the block with the least mean energy."""
 
 
 @dataclass
@@ -98,7 +100,9 @@ class PartWriter:
         totals.node_intervals += len(times)
         totals.pod_rows += len(pods)
         totals.energy_millijoules += float(energy.sum())
-        self.blocks.update(np.unique(block_starts(times)).tolist())
+        blocks = block_starts(times)
+        totals.least_millijoules = min(totals.least_millijoules, least_of_blocks(energy, blocks))
+        self.blocks.update(np.unique(blocks).tolist())
         for feature in numeric_features(self.group) if len(pods) else ():
             values = numbers(pods, feature)
             self.least[feature] = min(self.least.get(feature, np.inf), float(values.min()))

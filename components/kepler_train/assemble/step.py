@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 from collections import Counter
 from dataclasses import dataclass, field
@@ -122,6 +123,11 @@ def _describe(assembled: _Assembled, found: Survey, window: Window, notes: tuple
     training = assembled.training
     overall = training.energy_millijoules / max(training.node_intervals, 1)
     means = {node: totals.energy_millijoules / totals.node_intervals for node, totals in training.nodes.items()}
+    least = {
+        node: totals.least_millijoules
+        for node, totals in training.nodes.items()
+        if math.isfinite(totals.least_millijoules)
+    }
 
     def part(writer: PartWriter, name: str) -> Part:
         return Part(
@@ -134,6 +140,7 @@ def _describe(assembled: _Assembled, found: Survey, window: Window, notes: tuple
                     node_intervals=totals.node_intervals,
                     pod_rows=totals.pod_rows,
                     mean_millijoules=means.get(node, overall),
+                    least_millijoules=least.get(node, 0.0),
                 )
                 for node, totals in writer.nodes.items()
             },

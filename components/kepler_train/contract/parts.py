@@ -26,6 +26,8 @@ from kepler_train.contract.window import Window, shards_of
 
 PART_FILE = "part.json"
 PARQUET = ".parquet"
+LEAST_OF_BLOCK = 10
+"""Half of the intervals of a block."""
 
 
 class NodeSummary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,6 +38,8 @@ class NodeSummary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pod_rows: int
     mean_millijoules: float
     """Mean measured energy of a node interval: of the *training* part in both parts, the constant baseline."""
+    least_millijoules: float = 0.0
+    """Mean energy of a node interval in the block of the *training* part in which it was least; 0 where not known."""
 
 
 class Part(Document, frozen=True, kw_only=True):
@@ -97,6 +101,16 @@ class IntervalBatch:
         np.cumsum(per_pod, axis=0, out=totals[1:])
         sums: npt.NDArray[np.float64] = totals[self.starts[1:]] - totals[self.starts[:-1]]
         return sums
+
+
+def least_of_blocks(energy: npt.NDArray[np.float64], block_start_seconds: npt.NDArray[np.int64]) -> float:
+    """The mean energy of the block with the least, of those with LEAST_OF_BLOCK intervals; infinity without any.
+
+    Single intervals are too noisy to say what a node uses at least.
+    """
+    _, block, counts = np.unique(block_start_seconds, return_inverse=True, return_counts=True)
+    means = np.bincount(block, energy) / counts
+    return float(means[counts >= LEAST_OF_BLOCK].min(initial=np.inf))
 
 
 def read_part(folder: Path) -> Part:

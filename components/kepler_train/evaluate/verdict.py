@@ -20,13 +20,14 @@ def reason(comparisons: dict[str, Comparison], gates: Sequence[Gate], blocks: in
     """Say in one sentence how the candidate compares, by what it is compared with, and what holds it back."""
     deciding = comparisons.get(CHAMPION, comparisons[CONSTANT])
     contradiction = next((gate.detail for gate in gates if not gate.passed and gate.name != BEATS_CONSTANT), "")
+    if blocks >= 2 and any(not gate.passed and gate.name == BEATS_CONSTANT for gate in gates):
+        said = _no_better_than_a_constant(comparisons[CONSTANT], comparisons[BEST_CONSTANT], blocks)
+        return f"{said}; besides, {contradiction}" if contradiction else said
     if contradiction:
         return f"{_errors(deciding)}, but {contradiction}"
     if blocks < 2:
         alone = f"a single held-out block of {BLOCK_SECONDS} s cannot tell improvement from noise"
         return f"{_errors(deciding)}, but {alone}; use a longer window"
-    if any(not gate.passed for gate in gates):
-        return _no_better_than_a_constant(comparisons[CONSTANT], comparisons[BEST_CONSTANT], blocks)
     if deciding.improved:
         outcome = "better by more than noise"
     else:

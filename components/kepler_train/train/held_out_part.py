@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 
 from kepler_train.contract.errors import NoData
 from kepler_train.contract.features import ARCHITECTURE, FeatureGroup
-from kepler_train.contract.parts import PARQUET, PART_FILE, IntervalBatch, NodeSummary, Part
+from kepler_train.contract.parts import PARQUET, PART_FILE, IntervalBatch, NodeSummary, Part, least_of_blocks
 from kepler_train.contract.tables import NODE_INTERVALS, NODE_INTERVALS_SCHEMA, POD_STAT, POD_STAT_SCHEMA
 from kepler_train.contract.window import SHARDS, Window, shard_name
 from kepler_train.train.training_part import TrainingPart
@@ -34,11 +35,13 @@ def describe(held_out: TrainingPart, training: TrainingPart, group: FeatureGroup
     nodes = {}
     for node in np.unique(held_out.node).tolist():
         mine, trained = held_out.node == node, training.node == node
+        least = least_of_blocks(training.energy_millijoules[trained], training.block_start_seconds[trained])
         nodes[node] = NodeSummary(
             cpu_architecture=str(held_out.cpu_architecture[mine][0]),
             node_intervals=int(mine.sum()),
             pod_rows=int(mine[held_out.interval].sum()),
             mean_millijoules=float(training.energy_millijoules[trained].mean()) if trained.any() else overall,
+            least_millijoules=least if math.isfinite(least) else 0.0,
         )
     counts = held_out.counts()
     return Part(

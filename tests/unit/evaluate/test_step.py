@@ -314,6 +314,14 @@ def test_the_same_time_on_several_nodes_is_one_block(tmp_path):
     assert [block.node_intervals for block in decision.blocks] == [60] * 5
 
 
+def test_an_idle_above_the_nodes_quietest_minute_is_not_published(tmp_path, part, judge):
+    (node,) = read_part(part).nodes.values()
+    assert IDLE_MILLIJOULES < node.least_millijoules < node.mean_millijoules / 1.2
+    decision = judge(write_candidate(tmp_path / "candidate", idle=1.15 * node.least_millijoules))
+    assert "in its quietest minute" in gate(decision, "idle").detail
+    assert not decision.improved
+
+
 def test_a_node_never_trained_on_gets_the_mean_idle_of_the_known(tmp_path, part, judge):
     known = {"other1": IDLE_MILLIJOULES - 5000, "other2": IDLE_MILLIJOULES + 5000}
     decision = judge(write_candidate(tmp_path / "candidate", idle=known))

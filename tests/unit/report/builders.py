@@ -230,7 +230,7 @@ def _judged(folder: Path, model: Model, night: Night, seed: int) -> Decision:
         noise_percent=noise,
         gates=(
             Gate(name="loads", passed=True, detail="from its files, as an estimator loads them"),
-            Gate(name="idle", passed=True, detail="between zero and what each node draws"),
+            Gate(name="idle", passed=True, detail="between zero and the least that each node draws"),
             Gate(name="pods at rest", passed=not model.gate, detail=model.gate or "a pod that does nothing gets 0 mJ"),
             Gate(name=BEATS_CONSTANT, passed=beats_constant, detail=f"error {gain:.1f} % (±{noise:.1f}) smaller"),
         ),
