@@ -20,6 +20,7 @@ from kepler_train.contract.models import (
     Provenance,
     Served,
 )
+from kepler_train.contract.runtimes import CURRENT
 from kepler_train.contract.tables import NODE_STAT, PACKAGE
 from kepler_train.contract.window import RecordingSource, Window
 from kepler_train.store import open_store
@@ -56,7 +57,14 @@ def held_out_part(folder: Path, *nodes, group=BPF, **options) -> Path:
 def write_candidate(folder: Path, model=None, *, group=BPF, features=None, idle=IDLE_MILLIJOULES, **options) -> Path:
     """Write a candidate: a true model unless told otherwise; `idle` is of node1, or a dict of nodes."""
     features = tuple(features or group.features)
-    usual = {"status": "trained", "reason": "", "model_name": NAME, "model_class": "scikit"}
+    usual = {
+        "status": "trained",
+        "reason": "",
+        "model_name": NAME,
+        "model_class": "scikit",
+        "runtime_name": CURRENT,
+        "runtime": {},
+    }
     described = {key: options.pop(key, value) for key, value in usual.items()}
     write_model(
         folder / MODEL_FOLDER,
@@ -110,7 +118,7 @@ def serve(store: Path, candidate: Path, version="v1", *, decision: Decision | No
 def with_served(index: Index, described: Candidate, served: Served) -> Index:
     models = {group: dict(names) for group, names in index.models.items()}
     models.setdefault(described.group.value, {})[described.model_name] = served
-    return msgspec.structs.replace(index, models=models)
+    return msgspec.structs.replace(index, models=models, runtime=described.runtime_name)
 
 
 def version_folder(store: Path, version="v1", group=BPF) -> Path:

@@ -7,15 +7,16 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from kepler_train.contract.errors import BrokenContract, StoreError
+from kepler_train.contract.errors import BrokenContract, StoreError, WrongUsage
 from kepler_train.contract.features import ARCHITECTURE, FeatureGroup
 from kepler_train.contract.held_out import is_held_out
-from kepler_train.contract.models import Decision, Score, read_candidate, read_decision
+from kepler_train.contract.models import Decision, Score, checksums_of, read_candidate, read_decision
 from kepler_train.contract.parts import interval_batches, read_part
+from kepler_train.evaluate.served import prove
 from kepler_train.evaluate.step import run
 from tests.signing_keys import SIGNING_KEY_FILE, VERIFY_KEYS_FILE, make_key
 from tests.unit.assemble.windows import IDLE_MILLIJOULES, MILLIJOULES_PER_CPU_MILLISECOND
-from tests.unit.estimators.models import Keeps, Predicts, change_metadata, column_means, linear
+from tests.unit.estimators.models import Keeps, Predicts, RunsCodeWhenUnpickled, change_metadata, column_means, linear
 from tests.unit.evaluate.candidates import (
     BPF,
     held_out_part,
@@ -186,6 +187,50 @@ class Trap:
 
     def __reduce__(self):
         return type(self.path).touch, (self.path,)
+
+
+def test_a_champion_made_with_other_versions_is_named_and_never_opened(tmp_path, judge):
+    trap = tmp_path / "opened"
+    champion = write_candidate(
+        tmp_path / "champion", RunsCodeWhenUnpickled(trap), runtime={"python": "3.8.1", "sklearn": "0.24.2"}
+    )
+    serve(tmp_path / "store", champion)
+    decision = judge(write_candidate(tmp_path / "candidate"))
+    assert decision.improved
+    assert decision.champion is None
+    assert decision.champion_version == "v1"
+    assert decision.champion_damage.startswith("it was made with sklearn 0.24.2 (here ")
+    assert decision.reason.endswith("the champion v1 could not be used")
+    assert not trap.exists()
+
+
+def test_nothing_of_another_runtime_is_opened(tmp_path, judge):
+    trap = tmp_path / "opened"
+    made = write_candidate(tmp_path / "candidate", RunsCodeWhenUnpickled(trap), runtime_name="estimator-2022")
+    with pytest.raises(WrongUsage, match="this is runtime current .* not estimator-2022"):
+        judge(made)
+    serve(tmp_path / "store", made)
+    with pytest.raises(WrongUsage, match="serves models of runtime estimator-2022, not current"):
+        judge(write_candidate(tmp_path / "other"))
+    assert not trap.exists()
+
+
+def test_what_improved_names_the_files_that_an_estimator_served(tmp_path, judge):
+    decision = judge(write_candidate(tmp_path / "candidate"))
+    assert gate(decision, "served").passed
+    assert decision.judged_files == checksums_of(tmp_path / "candidate")
+    assert "model/model.sav" in decision.judged_files
+
+
+def test_a_better_candidate_that_an_estimator_would_not_serve_is_not_published(tmp_path, part, judge):
+    candidate = write_candidate(tmp_path / "candidate")
+    decision = judge(candidate)
+    (candidate / "model" / "model.sav").write_bytes(pickle.dumps(true_model(2.0)))
+    (candidate / "model" / "scaler.pkl").write_bytes(b"")
+    refused = prove(decision, candidate, read_candidate(candidate), part, read_part(part))
+    assert not refused.improved
+    assert not refused.gates[-1].passed
+    assert refused.reason.startswith(f"{decision.reason}, but cannot load")
 
 
 def test_a_champion_that_does_not_load_here_is_named(tmp_path, judge):

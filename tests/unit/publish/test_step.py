@@ -11,12 +11,14 @@ import pytest
 
 from kepler_train.contract.errors import BrokenContract, DamagedModel, StoreError, WrongUsage
 from kepler_train.contract.models import (
+    CANDIDATE_FILE,
     METADATA_FILE,
     MODEL_FOLDER,
     PROVENANCE_FILE,
     SCALER_FILE,
     Gate,
     flat_name,
+    read_candidate,
     version_key,
 )
 from kepler_train.estimators.folder_estimator import FolderEstimator, request_for
@@ -82,6 +84,25 @@ def test_what_is_served_loads_in_an_estimator(address, tmp_path):
     with listening(FolderEstimator(tmp_path / "copy")) as socket:
         powers = ask(socket, request_for(GROUP.features, np.array([[10.0, 1000.0, 5000.0]])))
     assert powers == pytest.approx([10.0])
+
+
+def test_files_that_were_not_judged_are_not_published(address, tmp_path):
+    candidate, decision = write(tmp_path)
+    (candidate / MODEL_FOLDER / "model.sav").write_bytes(b"another model")
+    with pytest.raises(BrokenContract, match="does not hold the files that were judged"):
+        step.run(candidate, decision, address)
+    assert_serves(address, {})
+
+
+def test_a_store_is_of_the_runtime_of_its_first_model(address, tmp_path):
+    candidate, decision = write(tmp_path)
+    made = msgspec.structs.replace(read_candidate(candidate), runtime_name="estimator-2022")
+    made.write(candidate / CANDIDATE_FILE)
+    published = step.run(candidate, decision, address)
+    assert open_store(address).read_index().runtime == "estimator-2022"
+    with pytest.raises(WrongUsage, match="serves models of runtime estimator-2022, not current; .* or another store"):
+        publish(tmp_path, address, name="other")
+    assert_serves(address, {FLAT: published.version})
 
 
 def test_publishing_again_changes_nothing(address, tmp_path):

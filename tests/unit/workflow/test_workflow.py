@@ -10,7 +10,9 @@ import yaml
 
 from kepler_train.contract.errors import WrongUsage
 from kepler_train.contract.features import FeatureGroup
+from kepler_train.contract.runtimes import RUNTIMES
 from kepler_workflow import steps
+from kepler_workflow.policy import Placement
 from kepler_workflow.workflow import build_workflow, compile_workflow
 
 CATALOGUE = {FeatureGroup.COUNTER_ONLY: ("linear", "additive-spline"), FeatureGroup.FULL: ("keras_net",)}
@@ -88,6 +90,20 @@ def test_every_task_states_its_resources(ir, tasks):
         resources = container_of(ir, task)["resources"]
         stated = {"resourceCpuRequest", "resourceCpuLimit", "resourceMemoryRequest", "resourceMemoryLimit"}
         assert stated <= set(resources), name
+
+
+def test_what_makes_or_opens_models_runs_in_the_image_of_its_runtime(tmp_path):
+    placement = Placement(runtime=RUNTIMES["estimator-2022"])
+    path = tmp_path / "workflow.yaml"
+    compile_workflow(path, CATALOGUE, placement)
+    ir = next(yaml.safe_load_all(path.read_text()))
+    images = {executor["container"]["image"]: set() for executor in ir["deploymentSpec"]["executors"].values()}
+    for component in ir["components"].values():
+        if "executorLabel" in component:
+            container = ir["deploymentSpec"]["executors"][component["executorLabel"]]["container"]
+            images[container["image"]].add(component["executorLabel"].rpartition("-")[2])
+    assert images[placement.images["runtime-estimator-2022"]] == {"train", "evaluate"}
+    assert images.keys() == {placement.images["steps"], placement.images["runtime-estimator-2022"]}
 
 
 def test_nothing_is_installed_when_a_task_starts(ir, tasks):
