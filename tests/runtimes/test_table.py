@@ -65,7 +65,7 @@ def test_every_group_has_both_model_classes(answers):
     assert classes == {(group.value, model_class) for group in FeatureGroup for model_class in MODEL_CLASSES}
 
 
-def test_it_was_made_with_the_versions_of_the_runtime(request, made, answers):
+def test_it_was_made_with_the_versions_of_the_runtime(made, answers):
     runtime = next(runtime for runtime in RUNTIMES.values() if runtime.name in made.name)
     for answer in answers.values():
         assert all(answer["runtime"][library].startswith(version) for library, version in runtime.versions.items())

@@ -207,7 +207,7 @@ def test_a_champion_made_with_other_versions_is_named_and_never_opened(tmp_path,
 def test_nothing_of_another_runtime_is_opened(tmp_path, judge):
     trap = tmp_path / "opened"
     made = write_candidate(tmp_path / "candidate", RunsCodeWhenUnpickled(trap), runtime_name="estimator-2022")
-    with pytest.raises(WrongUsage, match="this is runtime current .* not estimator-2022"):
+    with pytest.raises(WrongUsage, match=r"this is runtime current .* not estimator-2022"):
         judge(made)
     serve(tmp_path / "store", made)
     with pytest.raises(WrongUsage, match="serves models of runtime estimator-2022, not current"):

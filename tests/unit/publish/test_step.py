@@ -100,7 +100,7 @@ def test_a_store_is_of_the_runtime_of_its_first_model(address, tmp_path):
     made.write(candidate / CANDIDATE_FILE)
     published = step.run(candidate, decision, address)
     assert open_store(address).read_index().runtime == "estimator-2022"
-    with pytest.raises(WrongUsage, match="serves models of runtime estimator-2022, not current; .* or another store"):
+    with pytest.raises(WrongUsage, match=r"serves models of runtime estimator-2022, not current; .* or another store"):
         publish(tmp_path, address, name="other")
     assert_serves(address, {FLAT: published.version})
 

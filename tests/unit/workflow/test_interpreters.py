@@ -16,9 +16,6 @@ from kepler_workflow.interpreters import interpreter_of
 
 RUNTIME = RUNTIMES["estimator-2022"]
 POINTER = "KEPLER_TRAIN_RUNTIME_ESTIMATOR_2022"
-LOCK = """\
-idna==3.20 --hash=sha256:{hash}
-"""
 
 
 @pytest.fixture
@@ -34,7 +31,7 @@ def tiny(tmp_path):
     start = next(number for number, line in enumerate(lines) if line.startswith("idna=="))
     lock = tmp_path / "tiny.lock"
     lock.write_text("\n".join(lines[start : start + 3]).rstrip(" \\"))
-    return Runtime("tiny", image="", python="%d.%d" % sys.version_info[:2], lock=str(lock))
+    return Runtime("tiny", image="", python=f"{sys.version_info.major}.{sys.version_info.minor}", lock=str(lock))
 
 
 def test_the_current_runtime_is_this_interpreter():
