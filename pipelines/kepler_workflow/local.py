@@ -90,6 +90,8 @@ def run_locally(
     folder: Path,
     progress: TextIO,
     runtime: Runtime = RUNTIMES[CURRENT],
+    *,
+    canary: bool = False,
 ) -> Outcome:
     """Run the workflow with these parameters in a new folder; `progress` gets a line per task.
 
@@ -97,7 +99,7 @@ def run_locally(
     """
     placement = Placement(runtime=runtime)
     pythons = {placement.images[runtime.image]: interpreter_of(runtime)}
-    workflow = build_workflow(catalogue, placement)
+    workflow = build_workflow(catalogue, placement, canary=canary)
     run = _LocalRun(folder.absolute(), workflow.pipeline_spec, progress, pythons)
     started = time.monotonic()
     with run.in_place_of_kfp():

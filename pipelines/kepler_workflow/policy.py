@@ -92,6 +92,7 @@ POLICIES = {
     "train": StepPolicy("1", "2", "1Gi", "2Gi", 4 * HOUR, cached=True),
     # The champion, and with it the outcome, may have changed since: never cached.
     "evaluate": StepPolicy("1", "2", "1Gi", "2Gi", 2 * HOUR, secrets=(STORE,)),
+    "canary": StepPolicy("250m", "1", "1Gi", "2Gi", 30 * MINUTE, secrets=(STORE,)),
     "publish": StepPolicy("250m", "1", "1Gi", "2Gi", 30 * MINUTE, secrets=(STORE,), signs=True),
     "report": StepPolicy("250m", "1", "512Mi", "1Gi", 30 * MINUTE, secrets=(STORE,)),
     "verdict": StepPolicy("100m", "500m", "128Mi", "256Mi", 10 * MINUTE, retries=0),

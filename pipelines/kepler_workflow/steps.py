@@ -88,6 +88,7 @@ def evaluate(
     candidate: Input[Model],
     held_out_part: Input[Dataset],
     store: str,
+    canary: bool = False,
     decision: Output[Artifact],
     evaluation: Output[HTML],
     metrics: Output[Metrics],
@@ -101,10 +102,20 @@ def evaluate(
     from kepler_train.evaluate import step
     from kepler_train.report import evaluation as page
 
-    decided = step.run(Path(candidate.path), Path(held_out_part.path), store, Path(decision.path))
+    decided = step.run(Path(candidate.path), Path(held_out_part.path), store, Path(decision.path), canary)
     page.write(Path(decision.path), Path(evaluation.path))
     metrics.metadata.update(page.metrics(decided))
     return decided.improved
+
+
+@step
+def canary(decision: Input[Artifact], store: str) -> None:
+    """Go back to the version before the champion, where that is worse on this run's rows."""
+    from pathlib import Path
+
+    from kepler_train.publish import canary
+
+    canary.run(Path(decision.path), store)
 
 
 @step

@@ -2,6 +2,7 @@
 
     resolve -> extract -> for each feature group, a sub-workflow named after it:
                             assemble -> for each training pipeline: train -> evaluate -> if improved: publish
+                                        (where asked for: evaluate -> canary -> publish)
             -> report -> verdict                                            exit handler: notify, always
 
 kfp reads the annotations of workflows as types: hence no postponed annotations here.
@@ -31,12 +32,15 @@ Add = Callable[..., Any]
 """Adds a task: `add(component, title, **inputs)`."""
 
 
-def build_workflow(catalogue: Catalogue, placement: Placement | None = None) -> Any:
-    """Build the workflow for these groups and training pipelines; raises WrongUsage where there is none."""
+def build_workflow(catalogue: Catalogue, placement: Placement | None = None, *, canary: bool = False) -> Any:
+    """Build the workflow for these groups and training pipelines; raises WrongUsage where there is none.
+
+    With `canary`, a champion that is new since the last run is taken back where it is worse than the version before.
+    """
     if not any(catalogue.values()):
         raise WrongUsage("no training pipeline is selected; name a feature group that has one")
     add = functools.partial(add_task, placement or Placement())
-    groups = {group: group_workflow(add, group, names) for group, names in catalogue.items() if names}
+    groups = {group: group_workflow(add, group, names, canary=canary) for group, names in catalogue.items() if names}
     report = steps.report_of(
         decisions=[f"{group.value}_{output_of(name)}" for group in groups for name in catalogue[group]],
         parts=[f"{group.value}_held_out_part" for group in groups],
@@ -88,7 +92,7 @@ def build_workflow(catalogue: Catalogue, placement: Placement | None = None) -> 
     return workflow
 
 
-def group_workflow(add: Add, group: FeatureGroup, names: Sequence[str]) -> Any:
+def group_workflow(add: Add, group: FeatureGroup, names: Sequence[str], *, canary: bool) -> Any:
     """Build one feature group's sub-workflow; it returns each pipeline's decision and the held-out part."""
     outputs = {output_of(name): name for name in names}
     if len(outputs) < len(names):
@@ -102,7 +106,7 @@ def group_workflow(add: Add, group: FeatureGroup, names: Sequence[str]) -> Any:
         training_part, held_out_part = assembled.outputs["training_part"], assembled.outputs["held_out_part"]
         decisions = {
             output: train_and_publish(
-                add, group, name, training_part=training_part, held_out_part=held_out_part, store=store
+                add, group, name, training_part=training_part, held_out_part=held_out_part, store=store, canary=canary
             )
             for output, name in outputs.items()
         }
@@ -112,16 +116,18 @@ def group_workflow(add: Add, group: FeatureGroup, names: Sequence[str]) -> Any:
 
 
 def train_and_publish(
-    add: Add, group: FeatureGroup, name: str, *, training_part: Any, held_out_part: Any, store: Any
+    add: Add, group: FeatureGroup, name: str, *, training_part: Any, held_out_part: Any, store: Any, canary: bool
 ) -> Any:
     """Add one training pipeline's tasks; returns its decision."""
     title = f"{group.value} / {name}"
     trained = add(steps.train, f"{title}: train", training_part=training_part, pipeline=f"{group.value}/{name}")
     candidate = trained.outputs["candidate"]
-    evaluated = add(steps.evaluate, f"{title}: evaluate", candidate=candidate, held_out_part=held_out_part, store=store)
+    judged = {"candidate": candidate, "held_out_part": held_out_part, "store": store}
+    evaluated = add(steps.evaluate, f"{title}: evaluate", **judged, **({"canary": True} if canary else {}))
     decision = evaluated.outputs["decision"]
+    before = [add(steps.canary, f"{title}: canary", decision=decision, store=store)] if canary else []
     with dsl.If(evaluated.outputs["Output"] == True, name=f"{title}: if improved"):  # noqa: E712 (kfp's comparison)
-        add(steps.publish, f"{title}: publish", candidate=candidate, decision=decision, store=store)
+        add(steps.publish, f"{title}: publish", candidate=candidate, decision=decision, store=store).after(*before)
     return decision
 
 
@@ -143,7 +149,9 @@ def output_of(model_name: str) -> str:
     return re.sub(r"\W", "_", model_name) + "_decision"
 
 
-def compile_workflow(path: Path, catalogue: Catalogue, placement: Placement | None = None) -> None:
+def compile_workflow(
+    path: Path, catalogue: Catalogue, placement: Placement | None = None, *, canary: bool = False
+) -> None:
     """Write the workflow as KFP IR YAML."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    compiler.Compiler().compile(build_workflow(catalogue, placement), str(path))
+    compiler.Compiler().compile(build_workflow(catalogue, placement, canary=canary), str(path))

@@ -6,9 +6,12 @@ import builtins
 import io
 import logging
 
+import msgspec
 import pytest
 
 from kepler_train.contract.features import FeatureGroup
+from kepler_train.contract.models import PROVENANCE_FILE
+from kepler_train.publish.serving import serve_new
 from kepler_train.store import open_store
 from kepler_workflow.local import run_locally
 from tests.webhook_receiver import WebhookReceiver
@@ -21,10 +24,10 @@ def run(tmp_path, simulated):
     """Run one pipeline over the simulated window, or what is given in its place; returns the outcome and the lines."""
     runs = iter(range(9))
 
-    def run(**parameters):
+    def run(*, canary=False, **parameters):
         progress = io.StringIO()
         parameters = {"store": str(tmp_path / "models"), "recordings": list(map(str, simulated)), **parameters}
-        outcome = run_locally(CATALOGUE, parameters, tmp_path / f"run-{next(runs)}", progress)
+        outcome = run_locally(CATALOGUE, parameters, tmp_path / f"run-{next(runs)}", progress, canary=canary)
         return outcome, progress.getvalue().splitlines()
 
     return run
@@ -57,6 +60,43 @@ def test_a_second_run_compares_with_the_first_ones_champion(run, tmp_path, capsy
     # kfp.local changes printing and logging of the whole process; here nothing of that is seen or stays.
     assert capsys.readouterr().out == ""
     assert (builtins.print, logging.getLogger().level, list(logging.getLogger().handlers)) == before
+
+
+@pytest.mark.slow
+def test_a_champion_that_proves_worse_than_the_one_before_is_taken_back_by_the_next_run(run, tmp_path):
+    store = open_store(str(tmp_path / "models"))
+    run()
+    group, name = FeatureGroup.COUNTER_ONLY, "linear"
+    first = store.read_index().served(group, name).version
+    worse = publish_worse(store, first, tmp_path)
+
+    outcome, lines = run(canary=True)
+
+    assert outcome.succeeded
+    (decision,) = outcome.decisions
+    assert decision.canary.worse
+    assert (decision.canary.version, decision.canary.before, decision.champion_version) == (worse, first, first)
+    served = store.read_index().served(group, name)
+    assert served.version == first
+    assert served.taken_back == (worse,)
+    assert sum("CounterOnly / linear: canary" in line for line in lines) == 1
+    assert "1 former champion taken back" in outcome.report.read_text()
+
+
+def publish_worse(store, champion, folder):
+    """Serve a version after the champion as a run would: the same model, whose nodes idle at twice the energy."""
+    group, name = FeatureGroup.COUNTER_ONLY, "linear"
+    before = store.fetch_version(group, name, champion, folder / "worse")
+    (folder / "worse" / PROVENANCE_FILE).unlink()
+    idle = {node: 2 * energy for node, energy in before.candidate.idle_millijoules.items()}
+    provenance = msgspec.structs.replace(
+        before,
+        version="99991231T000000Z-worse",
+        parent=champion,
+        candidate=msgspec.structs.replace(before.candidate, idle_millijoules=idle),
+    )
+    store.add_version(folder / "worse", provenance)
+    return serve_new(store, group, name, provenance.version, in_place_of=champion).version
 
 
 def test_a_window_that_cannot_be_read_ends_the_run_at_once_with_its_own_words(run, tmp_path, told):

@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kepler_train.cli.results import add_json_option, write_json
-from kepler_train.cli.run import add_groups_option, add_runtime_option, add_window_options, catalogue_of, require_kfp
+from kepler_train.cli.run import (
+    add_canary_option,
+    add_groups_option,
+    add_runtime_option,
+    add_window_options,
+    catalogue_of,
+    require_kfp,
+)
 from kepler_train.contract.errors import WrongUsage
 
 if TYPE_CHECKING:
@@ -60,13 +67,14 @@ def compile_to_file(arguments: argparse.Namespace) -> int:
     """Compile the workflow for Kubeflow."""
     require_kfp()
     from kepler_workflow.release import write_resources
-    from kepler_workflow.workflow import build_workflow, compile_workflow
+    from kepler_workflow.workflow import compile_workflow
 
     catalogue, placement = catalogue_of(arguments.groups), _placement(arguments)
     if arguments.as_resources:
-        write_resources(arguments.output, build_workflow(catalogue, placement), arguments.namespace)
+        write_resources(arguments.output, _workflow(arguments), arguments.namespace)
     else:
-        compile_workflow(arguments.output, catalogue, placement)
+        catalogue, placement = catalogue_of(arguments.groups), _placement(arguments)
+        compile_workflow(arguments.output, catalogue, placement, canary=arguments.canary)
     print(arguments.output)
     return 0
 
@@ -75,10 +83,9 @@ def submit_run(arguments: argparse.Namespace) -> int:
     """Run the workflow once on Kubeflow."""
     require_kfp()
     from kepler_workflow import release
-    from kepler_workflow.workflow import build_workflow
 
     parameters = _parameters(arguments, start=arguments.start, end=arguments.end)
-    with release.compiled(build_workflow(catalogue_of(arguments.groups), _placement(arguments))) as package:
+    with release.compiled(_workflow(arguments)) as package:
         run_id = release.submit(package, _target(arguments), arguments.name, parameters)
     write_json(arguments.json, {"run_id": run_id})
     print(f"run {run_id} is submitted")
@@ -89,11 +96,10 @@ def schedule_runs(arguments: argparse.Namespace) -> int:
     """Create or change the recurring run on Kubeflow; the same again changes nothing."""
     require_kfp()
     from kepler_workflow import release
-    from kepler_workflow.workflow import build_workflow
 
     parameters = _parameters(arguments)
     cron = _cron(arguments.cron)
-    with release.compiled(build_workflow(catalogue_of(arguments.groups), _placement(arguments))) as package:
+    with release.compiled(_workflow(arguments)) as package:
         scheduled = release.schedule(package, _target(arguments), arguments.name, cron, parameters)
     write_json(arguments.json, asdict(scheduled))
     paused = "" if scheduled.enabled else "; it is paused, resume it in Kubeflow"
@@ -126,9 +132,16 @@ def _target(arguments: argparse.Namespace) -> Target:
     return Target(arguments.endpoint, arguments.namespace, arguments.service_account)
 
 
+def _workflow(arguments: argparse.Namespace) -> Any:
+    from kepler_workflow.workflow import build_workflow
+
+    return build_workflow(catalogue_of(arguments.groups), _placement(arguments), canary=arguments.canary)
+
+
 def _add_workflow_options(command: argparse.ArgumentParser) -> None:
     add_groups_option(command)
     add_runtime_option(command)
+    add_canary_option(command)
     several: dict[str, Any] = {"action": "append", "default": []}
     command.add_argument(
         "--toleration",

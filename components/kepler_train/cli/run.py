@@ -36,6 +36,7 @@ def add_commands(commands: Any) -> None:
     add_store_options(run)
     add_groups_option(run)
     add_runtime_option(run)
+    add_canary_option(run)
     run.add_argument("--runs", type=Path, default=Path("runs"), help="where the run's folder is made (default: runs)")
     add_json_option(run)
     run.set_defaults(command=run_here)
@@ -71,6 +72,15 @@ def add_runtime_option(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_canary_option(command: argparse.ArgumentParser) -> None:
+    """Add the choice to go back where a champion proves worse."""
+    command.add_argument(
+        "--canary",
+        action="store_true",
+        help="compare what is served since the last run with what was served before, and go back if it is worse",
+    )
+
+
 def run_here(arguments: argparse.Namespace) -> int:
     """Run the workflow in processes; prints what became of every pipeline, and where the report is."""
     require_kfp()
@@ -94,7 +104,7 @@ def run_here(arguments: argparse.Namespace) -> int:
     }
     resolve.run(**window, now=now)  # as is a window that cannot be meant
     parameters = {"store": arguments.store, **window}
-    outcome = run_locally(catalogue, parameters, folder, sys.stderr, arguments.runtime)
+    outcome = run_locally(catalogue, parameters, folder, sys.stderr, arguments.runtime, canary=arguments.canary)
     write_json(arguments.json, _as_json(outcome))
     _tell(outcome)
     return 0 if outcome.succeeded else 1

@@ -134,6 +134,23 @@ class WholeNode(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Of one constant for all nodes: on a node without a sensor, nobody knows that node's own."""
 
 
+class Canary(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A champion that was new since the last run, on this run's held-out rows beside the version it replaced."""
+
+    version: str
+    """The champion's."""
+    before: str
+    """The version it replaced."""
+    score: Score | None = None
+    before_score: Score | None = None
+    noise_percent: float = 0.0
+    """Half the width of the 95 % interval of the difference, in percent of the MAPE of the version before."""
+    worse: bool = False
+    """By more than noise: the version before is to be served again."""
+    problem: str = ""
+    """Why the two could not be compared, where they could not."""
+
+
 class Decision(Document, frozen=True, kw_only=True):
     """What evaluation decided about a candidate: `decision.json`, with `trace.parquet` and a copy of `candidate.json`.
 
@@ -168,6 +185,8 @@ class Decision(Document, frozen=True, kw_only=True):
     """The files of the candidate's models that an estimator was asked with: see `checksums_of`."""
     whole_node: WholeNode | None = None
     """None where the candidate has no model of the whole node."""
+    canary: Canary | None = None
+    """None where the champion was not new, or nobody asked. If it is worse, `champion` is the version before it."""
 
 
 class Provenance(Document, frozen=True, kw_only=True):
@@ -202,6 +221,10 @@ class Served(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: str
     published: datetime
     provenance_sha256: str
+    new: bool = False
+    """Published, and not yet compared with the version before by a later run."""
+    taken_back: tuple[str, ...] = ()
+    """Versions that were served under this name until a person or a canary went back: no run serves them again."""
 
 
 class Index(Document, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from pathlib import Path
 from kepler_train.contract.errors import DamagedModel
 from kepler_train.contract.models import Candidate
 from kepler_train.contract.runtimes import other_versions
-from kepler_train.store import open_store
+from kepler_train.store import Store, open_store
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,8 @@ class Champion:
     folder: Path | None = None
     idle_millijoules: dict[str, float] = field(default_factory=dict)
     damage: str = ""
+    before: str = ""
+    """The version that it replaced, where it is new since the last run."""
 
 
 def fetch_champion(store: str, candidate: Candidate, into: Path) -> Champion:
@@ -36,10 +38,23 @@ def fetch_champion(store: str, candidate: Candidate, into: Path) -> Champion:
     served = index.served(candidate.group, candidate.model_name)
     if served is None:
         return Champion()
+    return _fetch(opened, candidate, served.version, into, new=served.new)
+
+
+def fetch_before(store: str, candidate: Candidate, version: str, into: Path) -> Champion:
+    """Copy the version that a champion replaced out of the store, as `fetch_champion` does."""
+    opened = open_store(store)
+    if version not in opened.versions(candidate.group, candidate.model_name):
+        return Champion(version, damage=f"{opened.address} has it no longer")
+    return _fetch(opened, candidate, version, into, new=False)
+
+
+def _fetch(store: Store, candidate: Candidate, version: str, into: Path, *, new: bool) -> Champion:
     try:
-        provenance = opened.fetch_version(candidate.group, candidate.model_name, served.version, into)
+        provenance = store.fetch_version(candidate.group, candidate.model_name, version, into)
     except DamagedModel as cause:
-        return Champion(served.version, damage=str(cause))
+        return Champion(version, damage=str(cause))
     if differing := other_versions(provenance.candidate.runtime):
-        return Champion(served.version, damage=f"it was made with {differing}, and an estimator might not load it")
-    return Champion(served.version, into, provenance.candidate.idle_millijoules)
+        return Champion(version, damage=f"it was made with {differing}, and an estimator might not load it")
+    before = provenance.parent if new else ""
+    return Champion(version, into, provenance.candidate.idle_millijoules, before=before)

@@ -27,6 +27,7 @@ from kepler_train.contract.models import (
 from kepler_train.contract.parts import Part, read_part
 from kepler_train.contract.runtimes import require_runtime
 from kepler_train.evaluate.balance import Balance
+from kepler_train.evaluate.canary import compare_with_before, said_of
 from kepler_train.evaluate.champion import Champion, fetch_champion
 from kepler_train.evaluate.comparison import compare
 from kepler_train.evaluate.gates import beats_constant, try_candidate
@@ -40,11 +41,14 @@ from kepler_train.evaluate.whole_node import judge as judge_whole_node
 logger = logging.getLogger("kepler_train")
 
 
-def run(candidate: Path, held_out_part: Path, store: str, out: Path) -> Decision:
+def run(candidate: Path, held_out_part: Path, store: str, out: Path, canary: bool = False) -> Decision:
     """Decide whether a candidate is better than what the store serves under its name, and write why.
 
     Both are scored now: a stored score is of other rows. Where no champion can be used, the reference is a constant per
     node, which every candidate must beat. `out` gets `decision.json`, `trace.parquet` and a copy of `candidate.json`.
+
+    With `canary`, a champion that is new since the last run is first compared with the version before it; where it is
+    worse, that version is what the candidate is compared with.
 
     Raises StoreError where the store cannot be read, BrokenContract where candidate and part do not belong together,
     WrongUsage where this interpreter, or what the store serves, is of another runtime than the candidate. A candidate
@@ -61,6 +65,9 @@ def run(candidate: Path, held_out_part: Path, store: str, out: Path) -> Decision
     shutil.copyfile(candidate / CANDIDATE_FILE, out / CANDIDATE_FILE)
     with tempfile.TemporaryDirectory() as scratch:
         champion = fetch_champion(store, described, Path(scratch) / CHAMPION)
+        found = None
+        if canary and champion.before:
+            found, champion = compare_with_before(champion, store, described, held_out_part, Path(scratch))
         files = {CANDIDATE: Path(scratch) / "candidate.parquet"}
         usable, gates = try_candidate(described, candidate / MODEL_FOLDER, held_out_part, files[CANDIDATE])
         if usable:
@@ -79,6 +86,8 @@ def run(candidate: Path, held_out_part: Path, store: str, out: Path) -> Decision
         else:
             Trace(0).write(out / TRACE_FILE)
             decision = _failed(described, part, champion, gates)
+    if found is not None:
+        decision = msgspec.structs.replace(decision, canary=found, reason=decision.reason + said_of(found))
     decision.write(out / DECISION_FILE)
     logger.info("evaluate %s/%s: %s", decision.group.value, decision.model_name, decision.reason)
     return decision

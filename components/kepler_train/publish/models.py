@@ -13,7 +13,7 @@ from kepler_train.contract.errors import DamagedModel, StoreError
 from kepler_train.contract.features import FeatureGroup
 from kepler_train.contract.models import Provenance, Score, Served, flat_name
 from kepler_train.publish import archives, dialects
-from kepler_train.publish.serving import serve
+from kepler_train.publish.serving import serve_again
 from kepler_train.store import Store
 
 _log = logging.getLogger("kepler_train")
@@ -78,9 +78,18 @@ def rollback(store: Store, group: FeatureGroup, model_name: str, version: str = 
     """
     champion = _champion(store, group, model_name)
     target = version or _parent(store, group, model_name, champion)
+    return go_back(store, group, model_name, target, in_place_of=champion.version)
+
+
+def go_back(store: Store, group: FeatureGroup, model_name: str, version: str, in_place_of: str) -> Served:
+    """Serve a version again in place of the champion, once it is verified, and see to what estimators copy.
+
+    Raises StoreError where there is no such version or another champion came in between, DamagedModel where it is not
+    whole.
+    """
     with tempfile.TemporaryDirectory() as scratch:
-        store.fetch_version(group, model_name, target, Path(scratch) / "version")
-    served = serve(store, group, model_name, target, in_place_of=champion.version)
+        store.fetch_version(group, model_name, version, Path(scratch) / "version")
+    served = serve_again(store, group, model_name, version, in_place_of)
     dialects.derive(store)
     dialects.check(store, flat_name(group, model_name), served)
     return served

@@ -1,4 +1,4 @@
-"""Which version is served: the one change of the index, for publishing and for going back."""
+"""Which version is served: the one change of the index, for publishing, for going back, and for staying."""
 
 from __future__ import annotations
 
@@ -10,32 +10,35 @@ from kepler_train.contract.models import Index, Served
 from kepler_train.store import Store
 
 
-def serve(store: Store, group: FeatureGroup, model_name: str, version: str, in_place_of: str) -> Served:
-    """Serve a stored version in place of the champion `in_place_of` (empty: of none), by compare-and-swap.
+def serve_new(store: Store, group: FeatureGroup, model_name: str, version: str, in_place_of: str) -> Served:
+    """Serve a version that a run has added, in place of the champion it was measured against (empty: of none).
 
-    Serving what is served already changes nothing. Raises StoreError where another champion came in between, or the
-    version is being deleted, WrongUsage where the store serves models of another runtime.
+    Serving what is served already changes nothing. Raises StoreError where another champion came in between, where the
+    version is being deleted, or where it was served before and taken back; WrongUsage where the store serves models of
+    another runtime.
     """
-    stored = store.provenance_of(group, model_name, version)
-    runtime = stored.provenance.candidate.runtime_name
-    served = Served(version=version, published=stored.provenance.published, provenance_sha256=stored.sha256)
+    return _serve(store, group, model_name, version, in_place_of, new=True)
+
+
+def serve_again(store: Store, group: FeatureGroup, model_name: str, version: str, in_place_of: str) -> Served:
+    """Go back to a stored version: the champion `in_place_of` is taken back, and no run serves it again.
+
+    Raises StoreError where another champion came in between or the version is being deleted, WrongUsage where the store
+    serves models of another runtime.
+    """
+    return _serve(store, group, model_name, version, in_place_of, new=False)
+
+
+def keep_serving(store: Store, group: FeatureGroup, model_name: str, version: str) -> None:
+    """Note that a champion was compared with the version before, and stays; nothing, where it is served no more."""
 
     def change(index: Index) -> Index:
-        if index.served(group, model_name) == served:
+        served = index.served(group, model_name)
+        if served is None or served.version != version:
             return index
-        index.require_runtime(runtime, store.address)
-        require_champion(index, group, model_name, in_place_of)
-        if f"{group.value}/{model_name}/{version}" in index.retired:
-            raise StoreError(
-                f"{version} of {group.value}/{model_name} is being deleted; serve another, or publish again"
-            )
-        # Still there: who deletes a version changes the index first, and then this change is made anew.
-        store.provenance_of(group, model_name, version)
-        models = {**index.models, group.value: {**index.models.get(group.value, {}), model_name: served}}
-        return msgspec.structs.replace(index, runtime=runtime, models=models)
+        return _with(index, group, model_name, msgspec.structs.replace(served, new=False))
 
     store.update_index(change)
-    return served
 
 
 def require_champion(index: Index, group: FeatureGroup, model_name: str, *versions: str) -> None:
@@ -47,3 +50,43 @@ def require_champion(index: Index, group: FeatureGroup, model_name: str, *versio
             f"the champion of {group.value}/{model_name} is now {champion or 'none'}, no longer "
             f"{versions[0] or 'none'}, which this was measured against; nothing was replaced, run again"
         )
+
+
+def _serve(store: Store, group: FeatureGroup, model_name: str, version: str, in_place_of: str, *, new: bool) -> Served:
+    """Serve a stored version by compare-and-swap."""
+    stored = store.provenance_of(group, model_name, version)
+    runtime = stored.provenance.candidate.runtime_name
+    served = Served(version=version, published=stored.provenance.published, provenance_sha256=stored.sha256, new=new)
+
+    def change(index: Index) -> Index:
+        current = index.served(group, model_name)
+        if current is not None and current.version == version and current.provenance_sha256 == stored.sha256:
+            return index
+        index.require_runtime(runtime, store.address)
+        require_champion(index, group, model_name, in_place_of)
+        if f"{group.value}/{model_name}/{version}" in index.retired:
+            raise StoreError(
+                f"{version} of {group.value}/{model_name} is being deleted; serve another, or publish again"
+            )
+        # Still there: who deletes a version changes the index first, and then this change is made anew.
+        store.provenance_of(group, model_name, version)
+        taken_back = set(current.taken_back) if current else set()
+        if new and version in taken_back:
+            raise StoreError(
+                f"{version} of {group.value}/{model_name} was served before and taken back, so no run serves it again; "
+                "if it is to be served after all: kepler-train models rollback --version"
+            )
+        taken_back = taken_back if new else {*taken_back, in_place_of} - {version}
+        return _with(
+            msgspec.structs.replace(index, runtime=runtime),
+            group,
+            model_name,
+            msgspec.structs.replace(served, taken_back=tuple(sorted(taken_back))),
+        )
+
+    return store.update_index(change).models[group.value][model_name]
+
+
+def _with(index: Index, group: FeatureGroup, model_name: str, served: Served) -> Index:
+    models = {**index.models, group.value: {**index.models.get(group.value, {}), model_name: served}}
+    return msgspec.structs.replace(index, models=models)

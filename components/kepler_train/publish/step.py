@@ -24,7 +24,7 @@ from kepler_train.contract.models import (
 )
 from kepler_train.publish import dialects
 from kepler_train.publish.compose import compose
-from kepler_train.publish.serving import require_champion, serve
+from kepler_train.publish.serving import require_champion, serve_new
 from kepler_train.store import open_store
 
 _log = logging.getLogger("kepler_train")
@@ -50,7 +50,7 @@ def run(candidate: Path, decision: Path, store: str) -> Provenance:
         require_champion(index, group, model_name, composed.parent, version)
         provenance = target.add_version(files, composed)
         target.fetch_version(group, model_name, version, Path(scratch) / "read-back")
-    served = serve(target, group, model_name, version, in_place_of=composed.parent)
+    served = serve_new(target, group, model_name, version, in_place_of=composed.parent)
     name = flat_name(group, model_name)
     _log.info("%s serves %s in place of %s", target.address, f"{name} {version}", composed.parent or "none")
     dialects.derive(target)

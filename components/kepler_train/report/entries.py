@@ -69,13 +69,26 @@ class Entry:
     @property
     def outcome(self) -> Outcome:
         """What became of the candidate, in the decision and in the store."""
-        unserved = self.serving is not None and self.serving.problem
+        unserved = self.decision.improved and self.serving is not None and self.serving.problem
         return Outcome.UNSERVED if unserved else outcome_of(self.decision)
 
     @property
     def published(self) -> bool:
         """Tell whether the candidate is what is served now."""
         return self.outcome in {Outcome.REPLACED, Outcome.FIRST}
+
+    @property
+    def taken_back(self) -> str:
+        """What a person must know first: the champion was worse than the version before; empty if it was not."""
+        canary = self.decision.canary
+        if canary is None or not canary.worse or canary.score is None or canary.before_score is None:
+            return ""
+        error, before = percent(canary.score.mape_percent), percent(canary.before_score.mape_percent)
+        noise = percent(canary.noise_percent / 100 * canary.before_score.mape_percent)
+        return (
+            f"{canary.version}, served since the last run, is off by {error} on this run's held-out rows, and "
+            f"{canary.before} before it by {before} (± {noise}): it is taken back, and no run serves it again"
+        )
 
     @property
     def constant(self) -> Score | None:

@@ -19,6 +19,9 @@ def markdown_of(counts: str, failures: str, boards: Sequence[GroupBoard], store_
     lines = [f"**{_plain(counts)}{': ' if failures else ''}{_plain(failures)}**", ""]
     if store_problem:
         lines += [f"The store could not be read: {_plain(store_problem)}", ""]
+    taken_back = [entry for board in boards for entry in board.entries if entry.taken_back]
+    for entry in taken_back:
+        lines += [f"**{_plain(entry.name)}**: {_plain(entry.taken_back)}.", ""]
     lines += ["| model | candidate | champion | constant | decision | why |", "|---|--:|--:|--:|---|---|"]
     lines += [_row(entry) for board in boards for entry in board.entries]
     return "\n".join(

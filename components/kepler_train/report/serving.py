@@ -48,6 +48,8 @@ def read_serving(address: str, decisions: Sequence[Decision]) -> tuple[dict[str,
         served = index.served(decision.group, decision.model_name)
         version = served.version if served else ""
         by_this_run, problem = _check_published(store, decision, version) if decision.improved else (False, "")
+        if decision.canary is not None and decision.canary.worse and version == decision.canary.version:
+            problem = f"{version} was to be taken back, but the store still serves it; look at the canary task's log"
         found[full_name(decision)] = Serving(
             version=version,
             published=served.published if served else None,

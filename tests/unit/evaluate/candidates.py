@@ -84,7 +84,9 @@ def write_candidate(folder: Path, model=None, *, group=BPF, features=None, idle=
     return folder
 
 
-def serve(store: Path, candidate: Path, version="v1", *, decision: Decision | None = None) -> None:
+def serve(
+    store: Path, candidate: Path, version="v1", *, decision: Decision | None = None, parent="", new=False
+) -> None:
     """Put a candidate's files into a store as the champion of its name, whatever they are worth."""
     described = Candidate.read(candidate / CANDIDATE_FILE)
     decision = decision or Decision(
@@ -99,7 +101,7 @@ def serve(store: Path, candidate: Path, version="v1", *, decision: Decision | No
         group=described.group,
         model_name=described.model_name,
         version=version,
-        parent="",
+        parent=parent,
         published=datetime(2026, 1, 1, tzinfo=timezone.utc),
         candidate=described,
         decision=decision,
@@ -110,7 +112,10 @@ def serve(store: Path, candidate: Path, version="v1", *, decision: Decision | No
     opened = open_store(str(store))
     provenance = opened.add_version(candidate / MODEL_FOLDER, provenance)
     served = Served(
-        version=version, published=provenance.published, provenance_sha256=sha256(provenance.encode()).hexdigest()
+        version=version,
+        published=provenance.published,
+        provenance_sha256=sha256(provenance.encode()).hexdigest(),
+        new=new,
     )
     opened.update_index(lambda index: with_served(index, described, served))
 

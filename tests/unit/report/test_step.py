@@ -9,7 +9,14 @@ import pytest
 
 from kepler_train.contract.errors import BrokenContract
 from kepler_train.contract.features import FeatureGroup
-from kepler_train.contract.models import CANDIDATE_FILE, DECISION_FILE, TRACE_FILE, read_decision
+from kepler_train.contract.models import (
+    CANDIDATE_FILE,
+    DECISION_FILE,
+    TRACE_FILE,
+    Canary,
+    Score,
+    read_decision,
+)
 from kepler_train.report import step
 from tests.signing_keys import SIGNING_KEY_FILE, UNSIGNED, VERIFY_KEYS_FILE
 from tests.unit.report.builders import Model, build, night, write_decision
@@ -279,3 +286,30 @@ def test_the_page_tells_who_signs_and_that_nobody_does_where_that_was_chosen(tmp
     monkeypatch.setenv(UNSIGNED, "true")
     assert "none: this run was told to publish and to trust models without a key" in check_page(report(run)).text
     assert "without a key" in (tmp_path / "report.md").read_text()
+
+
+def test_a_champion_that_was_taken_back_is_said_at_the_top(better, report, tmp_path):
+    now, before = (Score(1.0, 1.0, mape_percent, 0.0, 1.0) for mape_percent in (9.0, 4.0))
+    canary = Canary(version="v2", before="v1", score=now, before_score=before, noise_percent=25.0, worse=True)
+    edit(better.decisions[0], canary=canary, champion_version="v1")
+
+    page = check_page(report(better))
+
+    assert "1 former champion taken back" in page.all("h1")[0].text
+    (notice,) = [p.text for p in page.all("p") if "the champion was worse than the one before" in p.text]
+    assert "CounterOnly/linear" in notice
+    for told in ("v2, served since the last run", "off by 9.00 %", "v1 before it by 4.00 % (± 1.00 %)"):
+        assert told in notice
+        assert told in (tmp_path / "report.md").read_text().replace("\\", "")
+
+
+def test_a_champion_that_should_have_been_taken_back_and_is_still_served_is_said(better, report, publish):
+    version = publish(better.decisions[0], "v2")
+    score = Score(1.0, 1.0, 4.0, 0.0, 1.0)
+    canary = Canary(version=version, before="v1", score=score, before_score=score, worse=True)
+    edit(better.decisions[0], canary=canary, improved=False)
+
+    page = check_page(report(better))
+
+    assert "v2 was to be taken back, but the store still serves it" in page.text
+    assert articles(page)["CounterOnly/linear"].attributes["data-outcome"] != "unserved"
