@@ -8,7 +8,7 @@ import pytest
 
 from kepler_train.contract.features import COUNTER_FEATURES, FeatureGroup
 from kepler_train.train import synthetic
-from kepler_train.train.additive import interval_sums, least_squares
+from kepler_train.train.additive import least_squares, sample
 from kepler_train.train.additive.basis import Shape, basis_of
 from kepler_train.train.additive.even_sample import EvenSample
 from kepler_train.train.additive.fit import IDLE_STRENGTH, fit_additive
@@ -16,6 +16,7 @@ from kepler_train.train.additive.huber import huber
 from kepler_train.train.additive.moments import Prior
 from kepler_train.train.additive.nnls import nnls
 from kepler_train.train.additive.node_model import CURVE_KNOTS, Curve, NodeModel, fit_node_model
+from kepler_train.train.additive.sample import take_sample
 from kepler_train.train.shapes import SHAPES
 from tests.unit.train.conftest import batches_of
 
@@ -77,23 +78,23 @@ def test_the_fit_does_not_depend_on_how_batches_are_cut(nodes):
     assert pieces.idle_millijoules == pytest.approx(whole.idle_millijoules, rel=1e-9)
 
 
-def test_what_does_not_fit_into_memory_gives_the_same(nodes, monkeypatch):
-    in_memory = fit(batches_of(nodes, COUNTER_FEATURES))
-    monkeypatch.setattr(interval_sums, "HELD_BYTES", 1_000)
-    monkeypatch.setattr(interval_sums, "CHUNK_INTERVALS", 37)
-    from_disk = fit(batches_of(nodes, COUNTER_FEATURES))
-    rows = nodes[0].pods[:500, :3]
-    assert from_disk.pooled(rows) == pytest.approx(in_memory.pooled(rows), rel=1e-9)
+def test_a_long_window_is_known_from_a_sample_of_its_intervals(nodes, monkeypatch):
+    monkeypatch.setattr(sample, "SAMPLED_INTERVALS", 200)
+    batches = batches_of(nodes, COUNTER_FEATURES, 30)
+    taken = take_sample(batches, ["node1", "node2"], lambda pods: pods.T, 800)
+    assert len(taken.intervals.node) == pytest.approx(200, abs=3)
+    assert np.bincount(taken.intervals.node).min() > 90
+    assert error_per_pod(fit(batches).pooled, nodes) < 0.07
 
 
-def test_the_sums_that_are_kept_are_those_of_the_functions(nodes):
+def test_the_sums_that_are_kept_are_those_of_the_functions(nodes, monkeypatch):
+    monkeypatch.setattr(sample, "CHUNK_POD_ROWS", 50)
     batches = batches_of(nodes, COUNTER_FEATURES, 30)
     basis = basis_of(COUNTERS, COUNTER_FEATURES, batches[0].pods)
-    sums = interval_sums.IntervalSums(batches, ["node1", "node2"], basis.units)
-    kept = np.concatenate([rows.sums for rows in sums])
+    taken = take_sample(batches, ["node1", "node2"], basis.units, sum(map(len, batches)))
     direct = [batch.sum_over_pods(basis.units(batch.pods).T) for batch in batches]
-    assert kept == pytest.approx(np.concatenate(direct), rel=1e-9, abs=1e-9)
-    assert (sums.pod_rows, sums.node_intervals) == (sum(len(batch.pods) for batch in batches), len(kept))
+    assert taken.intervals.sums == pytest.approx(np.concatenate(direct), rel=1e-9, abs=1e-9)
+    assert taken.pods_per_interval == sum(len(batch.pods) for batch in batches) / sum(map(len, batches))
 
 
 def test_intervals_without_pods_count_as_idle_ones(nodes):
@@ -203,14 +204,13 @@ def test_a_bend_with_the_nodes_load_is_not_blamed_on_large_pods(monkeypatch):
 def test_a_node_model_knows_the_nodes_load(nodes):
     batches = batches_of(nodes, COUNTER_FEATURES)
     basis = basis_of(COUNTERS, COUNTER_FEATURES, batches[0].pods)
-    sums = interval_sums.IntervalSums(batches, ["node1", "node2"], basis.units)
-    rows = sums.sampled_intervals()
+    rows = take_sample(batches, ["node1", "node2"], basis.units, sum(map(len, batches))).intervals
     idle = np.array([node.idle_millijoules for node in nodes])
     mean = float(rows.energy_millijoules.mean())
     around = Prior(1.1 * idle, np.full(2, IDLE_STRENGTH / mean**2), 1.2 * idle, mean)
     model = fit_node_model(rows, basis, around)
     assert np.abs(model.errors(rows)).mean() < 0.015
-    assert huber(model, rows)(rows).min() > 0.2
+    assert huber(model.errors(rows)).min() > 0.2
     assert model.idle_millijoules == pytest.approx(idle, rel=0.05)
     curve = model.curves[0]
     total = np.linspace(0.0, 2.0, 50) * curve.scale
@@ -221,11 +221,11 @@ def test_a_node_model_knows_the_nodes_load(nodes):
 def test_the_parts_of_a_nodes_pods_add_up_to_the_node(nodes):
     [batch] = batches_of(nodes[:1], COUNTER_FEATURES, 400)
     basis = basis_of(COUNTERS, COUNTER_FEATURES, batch.pods)
-    rows = interval_sums.IntervalSums([batch], ["node1"], basis.units).sampled_intervals()
+    rows = take_sample([batch], ["node1"], basis.units, len(batch)).intervals
     heights = np.arange(len(CURVE_KNOTS), dtype=float)
     curve = Curve(unit=1, scale=float(rows.sums[:, 1].max()), heights=heights)
     model = NodeModel(np.full(len(basis.offsets), 1000.0), (curve,), np.zeros(1))
-    parts = model.parts(basis.units(batch.pods), np.repeat(rows.sums, np.diff(batch.starts), axis=0))
+    parts = model.parts(basis.units(batch.pods), rows.sums, np.repeat(np.arange(len(batch)), np.diff(batch.starts)))
     assert batch.sum_over_pods(parts) == pytest.approx((model.errors(rows) + 1) * rows.energy_millijoules)
 
 

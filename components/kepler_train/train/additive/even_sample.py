@@ -13,6 +13,15 @@ do: where each node interval has as many pods, that is the same few pods again a
 _ALL = 1 << 64
 
 
+def evenly(first: int, count: int, share: float) -> npt.NDArray[np.bool_]:
+    """Tell which of `count` rows of a stream, from its `first` on, are of an even share of it."""
+    return _positions(first, count) <= np.uint64(min(int(share * _ALL), _ALL - 1))
+
+
+def _positions(first: int, count: int) -> npt.NDArray[np.uint64]:
+    return np.arange(first, first + count, dtype=np.uint64) * _GOLDEN
+
+
 class EvenSample:
     """Keeps an even share of the rows that were added, halved whenever twice `capacity` rows are held."""
 
@@ -30,7 +39,7 @@ class EvenSample:
 
     def next(self, count: int) -> npt.NDArray[np.int64]:
         """Tell which of the next `count` rows of the stream to `keep`, for rows that cost something to make."""
-        position = np.arange(self._seen, self._seen + count, dtype=np.uint64) * _GOLDEN
+        position = _positions(self._seen, count)
         wanted = np.flatnonzero(position <= np.uint64(self._limit))
         self._positions.append(position[wanted])
         self._seen += count

@@ -12,10 +12,10 @@ from threadpoolctl import threadpool_limits
 from kepler_train.contract.evidence import IdleEvidence
 from kepler_train.contract.parts import IntervalBatch
 from kepler_train.train.additive.basis import Basis, Shape, basis_of
-from kepler_train.train.additive.interval_sums import IntervalSums
 from kepler_train.train.additive.least_squares import LeastSquares, Solution
 from kepler_train.train.additive.moments import Prior
 from kepler_train.train.additive.relu_network import ReluNetwork
+from kepler_train.train.additive.sample import take_sample
 from kepler_train.train.additive.survey import Survey, survey
 
 logger = logging.getLogger("kepler_train")
@@ -54,9 +54,10 @@ def _fit(batches: Batches, features: tuple[str, ...], shape: Shape, *, by_archit
     seen = survey(batches())
     basis = basis_of(shape, features, seen.pod_sample)
     nodes, architectures = list(seen.architectures), np.array(list(seen.architectures.values()))
-    sums = IntervalSums(batches(), nodes, basis.units)
-    logger.info("fit: %d pod rows in %d node intervals of %d nodes", sums.pod_rows, sums.node_intervals, len(nodes))
-    everything = LeastSquares(sums, basis, seen.blocks, _prior(seen), np.ones(len(nodes), dtype=np.bool_))
+    sample = take_sample(batches(), nodes, basis.units, seen.node_intervals)
+    used = len(sample.intervals.node)
+    logger.info("fit: %d of %d node intervals of %d nodes", used, seen.node_intervals, len(nodes))
+    everything = LeastSquares(sample, basis, seen.blocks, _prior(seen))
     pooled = everything.fit()
     own: dict[str, Solution] = {}
     idle = pooled.idle_millijoules

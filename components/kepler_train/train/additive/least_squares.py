@@ -8,22 +8,20 @@ plus a small ridge on what is not linear.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from kepler_train.train.additive.basis import Basis
-from kepler_train.train.additive.huber import Weigh, huber
-from kepler_train.train.additive.interval_sums import IntervalRows, IntervalSums
+from kepler_train.train.additive.huber import huber
 from kepler_train.train.additive.moments import Moments, Prior, moments_of
 from kepler_train.train.additive.nnls import nnls
 from kepler_train.train.additive.node_model import NodeModel, fit_node_model
+from kepler_train.train.additive.sample import IntervalRows, Sample
 from kepler_train.train.additive.split import Split, split_of
 
 Array = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
 
 SPLIT_STRENGTHS: tuple[float, ...] = tuple(np.geomspace(1e-2, 1e2, 13).tolist())
 """At 1, a pod that is off by 1 % of its node's energy costs as much as a node interval whose sum is."""
@@ -57,49 +55,39 @@ class Solution:
 class LeastSquares:
     """The fit of one function to the intervals of some nodes."""
 
-    def __init__(
-        self, sums: IntervalSums, basis: Basis, blocks: npt.NDArray[np.int64], prior: Prior, nodes: Flags
-    ) -> None:
-        self._sums, self._basis, self._blocks, self._prior, self._nodes = sums, basis, blocks, prior, nodes
-        self._by_node = int(nodes.sum()) >= NODES_FOR_FOLDS_OF_NODES
-        self._folds = FOLDS if self._by_node else min(FOLDS, len(blocks))
+    def __init__(self, sample: Sample, basis: Basis, blocks: npt.NDArray[np.int64], prior: Prior) -> None:
+        self._sample, self._basis, self._blocks, self._prior = sample, basis, blocks, prior
+        nodes = np.unique(sample.intervals.node)
+        if len(nodes) >= NODES_FOR_FOLDS_OF_NODES:
+            place = np.searchsorted(nodes, sample.intervals.node)
+            self._folds = FOLDS
+        else:
+            place = np.searchsorted(blocks, sample.intervals.block_start_seconds)
+            self._folds = min(FOLDS, len(blocks))
+        self._fold = place % self._folds
 
-    def only(self, nodes: Flags) -> LeastSquares:
+    def only(self, nodes: npt.NDArray[np.bool_]) -> LeastSquares:
         """The same fit to fewer nodes, (N,)."""
-        return LeastSquares(self._sums, self._basis, self._blocks, self._prior, nodes)
+        return LeastSquares(self._sample.of(nodes), self._basis, self._blocks, self._prior)
 
     def fit(self) -> Solution:
         """Fit; intervals are weighed first by how far the node model is off, then by how far the function is."""
-        intervals, pods = self._sums.sampled_intervals(), self._sums.sampled_pods()
-        intervals, pods = intervals.only(self._nodes[intervals.node]), pods.only(self._nodes[pods.node])
+        intervals = self._sample.intervals
         model = fit_node_model(intervals, self._basis, self._prior)
-        pods_per_interval = self._sums.pod_rows / self._sums.node_intervals
-        split = split_of(model, pods, pods_per_interval, self._rows(), self._basis.units)
-        moments = self._moments(huber(model, intervals))
+        split = split_of(model, self._sample, self._basis.units)
+        moments = self._moments(huber(model.errors(intervals)))
         prior = self._prior_of(model)
         strength = self._choose_strength(moments, split, prior)
         first = self._solve(moments, split, strength, prior)
-        return self._solve(self._moments(huber(first, intervals)), split, strength, prior)
+        return self._solve(self._moments(huber(first.errors(intervals))), split, strength, prior)
+
+    def _moments(self, weight: Array) -> Moments:
+        shape = (self._folds, len(self._prior.millijoules))
+        return moments_of(self._sample.intervals, weight, self._fold, shape)
 
     def _prior_of(self, model: NodeModel) -> Prior:
-        strength = np.full(len(self._nodes), IDLE_STRENGTH / self._prior.mean_millijoules**2)
+        strength = np.full(len(model.idle_millijoules), IDLE_STRENGTH / self._prior.mean_millijoules**2)
         return replace(self._prior, millijoules=model.idle_millijoules, strength=strength)
-
-    def _moments(self, weigh: Weigh) -> Moments:
-        shape = (self._folds, len(self._nodes), len(self._basis.offsets))
-        return moments_of(self._rows(), self._fold_of, shape, weigh)
-
-    def _rows(self) -> Iterator[IntervalRows]:
-        for rows in self._sums:
-            mine = self._nodes[rows.node]
-            yield rows if mine.all() else rows.only(mine)
-
-    def _fold_of(self, rows: IntervalRows) -> npt.NDArray[np.int64]:
-        if self._by_node:
-            rank: npt.NDArray[np.int64] = np.cumsum(self._nodes, dtype=np.int64)[rows.node]
-        else:
-            rank = np.searchsorted(self._blocks, rows.block_start_seconds)
-        return rank % self._folds
 
     def _choose_strength(self, moments: Moments, split: Split, prior: Prior) -> float:
         """Take the greatest strength with which the sum, on held-out folds, is as good as with the least, or nearly.

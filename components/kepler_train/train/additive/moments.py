@@ -7,14 +7,14 @@ solved for the rest (Schur's complement), so their number costs next to nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from kepler_train.train.additive.huber import Weigh
-from kepler_train.train.additive.interval_sums import IntervalRows
+from kepler_train.train.additive.sample import IntervalRows
+from kepler_train.train.additive.survey import sum_by_interval
 
 Array = npt.NDArray[np.float64]
 
@@ -79,27 +79,22 @@ class Moments:
         return idle
 
 
-def moments_of(
-    rows: Iterable[IntervalRows],
-    fold_of: Callable[[IntervalRows], npt.NDArray[np.int64]],
-    shape: tuple[int, int, int],
-    weigh: Weigh,
-) -> Moments:
-    """Add up intervals by fold; `shape` is (folds, nodes, units)."""
-    folds, nodes, units = shape
-    products = np.zeros((folds, units + 1, units + 1))
-    of_idle = np.zeros((folds, nodes, units + 2))
-    intervals = np.zeros((folds, nodes))
-    for chunk in rows:
-        root = np.sqrt(weigh(chunk))
-        relative = root / chunk.energy_millijoules
-        columns = np.column_stack([chunk.sums * relative[:, None], root, relative])
-        cells = fold_of(chunk) * nodes + chunk.node
-        for cell in np.unique(cells).tolist():
-            fold, node = divmod(cell, nodes)
-            part = columns[cells == cell]
-            squares = part.T @ part
-            products[fold] += squares[:-1, :-1]
-            of_idle[fold, node] += squares[-1]
-            intervals[fold, node] += len(part)
-    return Moments(products, of_idle, intervals)
+def moments_of(rows: IntervalRows, weight: Array, fold: npt.NDArray[np.int64], shape: tuple[int, int]) -> Moments:
+    """Add up weighed intervals, (k,), by fold, (k,); `shape` is (folds, nodes)."""
+    folds, nodes = shape
+    units = rows.sums.shape[1]
+    order = np.argsort(fold * nodes + rows.node, kind="stable")
+    cell = (fold * nodes + rows.node)[order]
+    root = np.sqrt(weight[order])
+    relative = root / rows.energy_millijoules[order]
+    columns = np.empty((len(order), units + 2))
+    np.multiply(rows.sums[order], relative[:, None], out=columns[:, :-2])
+    columns[:, -2], columns[:, -1] = root, relative
+    ends = np.searchsorted(cell, np.arange(folds * nodes + 1))
+    products = np.empty((folds, units + 1, units + 1))
+    for number in range(folds):
+        part = columns[ends[number * nodes] : ends[(number + 1) * nodes], :-1]
+        products[number] = part.T @ part
+    of_idle = sum_by_interval(ends, (columns * relative[:, None]).T).T
+    intervals = np.diff(ends).astype(np.float64)
+    return Moments(products, of_idle.reshape(folds, nodes, -1), intervals.reshape(folds, nodes))

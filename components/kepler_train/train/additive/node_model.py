@@ -21,9 +21,9 @@ import numpy.typing as npt
 
 from kepler_train.train.additive.basis import Basis
 from kepler_train.train.additive.huber import huber
-from kepler_train.train.additive.interval_sums import IntervalRows
-from kepler_train.train.additive.moments import Moments, Prior, moments_of
+from kepler_train.train.additive.moments import Prior, moments_of
 from kepler_train.train.additive.nnls import nnls
+from kepler_train.train.additive.sample import IntervalRows
 
 Array = npt.NDArray[np.float64]
 
@@ -72,11 +72,14 @@ class NodeModel:
             fitted += curve.energy(rows.sums[:, curve.unit])
         return fitted / rows.energy_millijoules - 1
 
-    def parts(self, units: Array, sums: Array) -> Array:
-        """Each pod's part of its node's energy, (s,), from its units, (H, s), and unit sums of its interval, (s, H)."""
+    def parts(self, units: Array, sums: Array, interval: npt.NDArray[np.int64]) -> Array:
+        """Each pod's part of its node's energy, (s,) mJ.
+
+        From its units, (H, s), the unit sums of intervals, (k, H), and which of these is its own, (s,).
+        """
         parts: Array = self.work @ units
         for curve in self.curves:
-            parts += units[curve.unit] * curve.energy_each(sums[:, curve.unit])
+            parts += units[curve.unit] * curve.energy_each(sums[:, curve.unit])[interval]
         return parts
 
 
@@ -89,9 +92,9 @@ def fit_node_model(rows: IntervalRows, basis: Basis, prior: Prior) -> NodeModel:
     columns = replace(rows, sums=np.hstack([rows.sums @ functions, *curves]))
     reluctance = [np.ones(functions.shape[1]), *(np.full(len(CURVE_KNOTS), basis.shared[unit]) for unit in scales)]
     ridge = np.diag(len(rows.node) * RIDGE / prior.mean_millijoules**2 * np.concatenate(reluctance))
-    weight = np.ones(len(rows.node))
+    weight, one_fold = np.ones(len(rows.node)), np.zeros(len(rows.node), dtype=np.int64)
     for _ in range(_ROUNDS):
-        moments = _moments(columns, weight, len(prior.millijoules))
+        moments = moments_of(columns, weight, one_fold, (1, len(prior.millijoules)))
         gram, moment, _constant = moments.without_idle(prior)
         found = nnls(gram + ridge, moment)
         work, heights = found[: functions.shape[1]], found[functions.shape[1] :].reshape(-1, len(CURVE_KNOTS))
@@ -100,13 +103,8 @@ def fit_node_model(rows: IntervalRows, basis: Basis, prior: Prior) -> NodeModel:
             curves=tuple(Curve(*curve, heights=mine) for curve, mine in zip(scales.items(), heights, strict=True)),
             idle_millijoules=np.clip(moments.idle(prior, found), 0.0, prior.ceiling_millijoules),
         )
-        weight = huber(model, rows)(rows)
+        weight = huber(model.errors(rows))
     return model
-
-
-def _moments(columns: IntervalRows, weight: Array, nodes: int) -> Moments:
-    fold = np.zeros(len(weight), dtype=np.int64)
-    return moments_of([columns], lambda _: fold, (1, nodes, columns.sums.shape[1]), lambda _: weight)
 
 
 def saturations(total: Array, scale: float) -> Array:

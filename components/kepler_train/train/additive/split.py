@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from kepler_train.train.additive.interval_sums import IntervalRows, PodRows
 from kepler_train.train.additive.node_model import NodeModel
+from kepler_train.train.additive.sample import Sample
 
 Array = npt.NDArray[np.float64]
 
@@ -24,23 +24,12 @@ class Split:
     """(H,)"""
 
 
-def split_of(
-    model: NodeModel,
-    pods: PodRows,
-    pods_per_interval: float,
-    rows: Iterable[IntervalRows],
-    units: Callable[[Array], Array],
-) -> Split:
-    """Give each sampled pod row its part of its node's energy; those of its interval are among `rows`."""
-    wanted, interval = np.unique(pods.interval, return_inverse=True)
+def split_of(model: NodeModel, sample: Sample, units: Callable[[Array], Array]) -> Split:
+    """Give each sampled pod row its part of its node's energy."""
+    intervals, pods = sample.intervals, sample.pods
+    energy = intervals.energy_millijoules[pods.interval]
     values = units(pods.pods)
-    sums, energy = np.ones((len(wanted), len(values))), np.ones(len(wanted))
-    for some in rows:
-        at = np.searchsorted(wanted, some.number)
-        found = (at < len(wanted)) & (wanted[np.minimum(at, len(wanted) - 1)] == some.number)
-        sums[at[found]] = some.sums[found]
-        energy[at[found]] = some.energy_millijoules[found]
-    part = model.parts(values, sums[interval]) / energy[interval]
-    values /= energy[interval]
-    share = pods_per_interval / len(part)
+    part = model.parts(values, intervals.sums, pods.interval) / energy
+    values /= energy
+    share = sample.pods_per_interval / max(len(part), 1)
     return Split(gram=share * (values @ values.T), moment=share * (values @ part))

@@ -34,6 +34,7 @@ class Survey:
     """The starts of all blocks of time, in order."""
     mean_millijoules: float
     """Mean energy of a node interval."""
+    node_intervals: int
 
 
 def survey(batches: Iterable[IntervalBatch]) -> Survey:
@@ -58,6 +59,7 @@ def survey(batches: Iterable[IntervalBatch]) -> Survey:
         idle=estimate_idle(stretches.rows()),
         blocks=np.array(sorted(blocks), dtype=np.int64),
         mean_millijoules=energy / count,
+        node_intervals=count,
     )
 
 
