@@ -9,11 +9,14 @@ import logging
 import msgspec
 import pytest
 
+from kepler_train.contract.errors import NoInterpreter
 from kepler_train.contract.features import FeatureGroup
 from kepler_train.contract.models import PROVENANCE_FILE
+from kepler_train.contract.runtimes import RUNTIMES
 from kepler_train.publish.serving import serve_new
 from kepler_train.store import open_store
 from kepler_workflow.local import run_locally
+from tests.conftest import missing
 from tests.webhook_receiver import WebhookReceiver
 
 CATALOGUE = {FeatureGroup.COUNTER_ONLY: ("linear",)}
@@ -97,6 +100,30 @@ def publish_worse(store, champion, folder):
     )
     store.add_version(folder / "worse", provenance)
     return serve_new(store, group, name, provenance.version, in_place_of=champion).version
+
+
+@pytest.mark.slow
+def test_a_run_for_another_runtime_makes_and_judges_models_there_and_binds_the_store(tmp_path, simulated, run):
+    runtime = RUNTIMES["estimator-2022"]
+    parameters = {"store": str(tmp_path / "models"), "recordings": list(map(str, simulated))}
+    try:
+        outcome = run_locally(CATALOGUE, parameters, tmp_path / "run", io.StringIO(), runtime)
+    except NoInterpreter as cause:
+        missing(str(cause))
+    assert not outcome.failures
+    assert outcome.decisions[0].improved
+    store = open_store(str(tmp_path / "models"))
+    index = store.read_index()
+    served = index.served(FeatureGroup.COUNTER_ONLY, "linear")
+    made = store.provenance_of(FeatureGroup.COUNTER_ONLY, "linear", served.version).provenance.candidate
+    assert index.runtime == made.runtime_name == runtime.name
+    assert made.runtime["python"].startswith("3.10.")
+    assert made.runtime["sklearn"] == "1.0.2"
+
+    other, _ = run()
+    assert {failure.task for failure in other.failures} == {"CounterOnly / linear: evaluate"}
+    assert "serves models of runtime estimator-2022, not current" in other.failures[0].message
+    assert store.read_index() == index
 
 
 def test_a_window_that_cannot_be_read_ends_the_run_at_once_with_its_own_words(run, tmp_path, told):
