@@ -33,4 +33,6 @@ class ModelStore:
             decision = evaluate.run(candidate, held_out_part, self.address, folder)
             if decision.improved:
                 publish.run(candidate, folder, self.address)
+            else:
+                publish.catch_up(self.address)
         return decision

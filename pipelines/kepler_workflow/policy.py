@@ -95,7 +95,7 @@ POLICIES = {
     "canary": StepPolicy("250m", "1", "1Gi", "2Gi", 30 * MINUTE, secrets=(STORE,)),
     "publish": StepPolicy("250m", "1", "1Gi", "2Gi", 30 * MINUTE, secrets=(STORE,), signs=True),
     "report": StepPolicy("250m", "1", "512Mi", "1Gi", 30 * MINUTE, secrets=(STORE,)),
-    "verdict": StepPolicy("100m", "500m", "128Mi", "256Mi", 10 * MINUTE, retries=0),
+    "verdict": StepPolicy("100m", "500m", "128Mi", "256Mi", 10 * MINUTE, retries=0, secrets=(STORE,)),
     "notify": StepPolicy("100m", "500m", "128Mi", "256Mi", 10 * MINUTE, secrets=(NOTIFY, STORE)),
 }
 

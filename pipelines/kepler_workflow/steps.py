@@ -131,10 +131,12 @@ def publish(candidate: Input[Model], decision: Input[Artifact], store: str) -> N
 
 
 @step
-def verdict(failed: list[str]) -> None:
-    """End the run red, naming the training pipelines that failed, now that all others are published."""
+def verdict(failed: list[str], store: str) -> None:
+    """Finish what an interrupted publisher left, and end the run red if training pipelines failed, naming them."""
+    from kepler_train.publish import step
     from kepler_train.report import verdict
 
+    step.catch_up(store)
     verdict.run(failed)
 
 

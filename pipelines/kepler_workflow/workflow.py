@@ -87,7 +87,7 @@ def build_workflow(catalogue: Catalogue, placement: Placement | None = None, *, 
                 task = sub_workflow(window=window, store=store).set_display_name(group.value)
                 made |= {f"{group.value}_{output}": artifact for output, artifact in task.outputs.items()}
             reported = add(report, "report", window=window, store=store, **made)
-            add(steps.verdict, "verdict", failed=reported.outputs["failed"])
+            add(steps.verdict, "verdict", failed=reported.outputs["failed"], store=store)
 
     return workflow
 

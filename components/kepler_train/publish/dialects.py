@@ -36,6 +36,7 @@ from kepler_train.contract.models import METADATA_FILE, PROVENANCE_FILE, Served,
 from kepler_train.estimators.model_folder import D351CBF, SUMS_FILE, estimator_files
 from kepler_train.publish import archives
 from kepler_train.store import Store
+from kepler_train.store.objects import Objects
 
 _ROUNDS = 20
 _log = logging.getLogger("kepler_train")
@@ -49,12 +50,45 @@ def derive(store: Store) -> bool:
     Raises IndexConflict where others keep changing the same, StoreError where the store cannot be read or written.
     """
     damaged: set[str] = set()
+    if not _is_behind(store, damaged):
+        return False
     with store.objects.exclusive():
         for number in range(_ROUNDS):
             busy = _derive_once(store, damaged)
             if not archives.derive_once(store) and not busy:
                 return number > 0
     raise IndexConflict(f"others kept changing {_folder('')} in {store.address}; run again, nothing is lost")
+
+
+class _WouldWrite(Exception):
+    """There is something to be done."""
+
+
+class _Looking:
+    """A store's objects for who only wants to know whether there is something to be done."""
+
+    def __init__(self, objects: Objects) -> None:
+        self.address, self.get, self.list, self.exclusive = (
+            objects.address,
+            objects.get,
+            objects.list,
+            objects.exclusive,
+        )
+
+    def put_if(self, key: str, _content: bytes, _expected: str | None) -> bool:
+        raise _WouldWrite(key)
+
+    def delete(self, key: str) -> None:
+        raise _WouldWrite(key)
+
+
+def _is_behind(store: Store, damaged: set[str]) -> bool:
+    """Tell whether there is something to be done: mostly there is not, and then the right to read is enough."""
+    looked_at = Store(_Looking(store.objects), store.keys)
+    try:
+        return _derive_once(looked_at, damaged) or archives.derive_once(looked_at)
+    except _WouldWrite:
+        return True
 
 
 def check(store: Store, name: str, served: Served) -> None:

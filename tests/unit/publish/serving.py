@@ -76,6 +76,21 @@ def archives_serve(store: Store) -> dict[str, str]:
     return found
 
 
+def archives_in(store: Store) -> dict[str, str]:
+    """What later estimators fetch: `<output type>/<group>` to the `name@version` whose file it is, served or not."""
+    versions = {}
+    for key in store.objects.list("models/"):
+        _, group, name, version, file = key.split("/")
+        if file in ARCHIVE_FILES.values():
+            versions[group, store.objects.get(key).content] = f"{name}@{version}"
+    found = {}
+    for key in store.objects.list(ARCHIVES):
+        _, _, output_type, file = key.split("/")
+        group = file.removesuffix(".zip")
+        found[f"{output_type}/{group}"] = versions[group, store.objects.get(key).content]
+    return found
+
+
 def best_models(store: Store) -> dict[str, str]:
     """What later estimators should fetch: `<output type>/<group>` to the flat name of the group's best model."""
     errors = defaultdict(dict)

@@ -17,7 +17,7 @@ from kepler_train.publish import models, step
 from kepler_train.store import open_store
 from tests.s3_server import MinioServer
 from tests.unit.publish.candidates import GROUP, NAME, publish, write
-from tests.unit.publish.serving import assert_serves, copy_of, estimator_serves, index_serves
+from tests.unit.publish.serving import archives_in, assert_serves, copy_of, estimator_serves, index_serves
 from tests.unit.store.processes import DONE, kill_self, outcome, start
 
 FLAT, OTHER = flat_name(GROUP, NAME), flat_name(GROUP, "other")
@@ -59,6 +59,9 @@ def find_served(address: str, other: dict[str, str]) -> set[str]:
     store = open_store(address)
     index, estimator = index_serves(store), estimator_serves(store)
     found = {index.pop(FLAT)} | estimator.pop(FLAT)
+    archives = archives_in(store)
+    assert set(archives) == {f"DynPower/{GROUP.value}"}
+    assert all(model.startswith((f"{NAME}@", "other@")) for model in archives.values())
     assert index == other
     assert estimator == {name: {version} for name, version in other.items()}
     return found
@@ -80,6 +83,25 @@ def test_killed_before_every_write_of_a_publish_the_store_serves_the_old_or_the_
         old = new
     assert ends == [-signal.SIGKILL] * (len(ends) - 1) + [DONE]
     assert len(ends) > 25
+
+
+@pytest.mark.parametrize("heals", ["verify", "a run that publishes nothing"])
+def test_what_a_killed_publisher_left_undone_is_done_without_publishing(tmp_path, heals):
+    address = str(tmp_path / "store")
+    old = publish(tmp_path, address, "0").version
+    ends, lagged = [], 0
+    while DONE not in ends:
+        paths = write(tmp_path / str(len(ends)), "1", champion=old, model=f"model {len(ends)}".encode())
+        ends.append(killed_before(len(ends) + 1, lambda paths=paths: step.run(*paths, address), address))
+        served = served_version(address)
+        lagged += served != old and ends[-1] != DONE
+        if heals == "verify":
+            assert [model.damage for model in models.verify(open_store(address))] == [""]
+        else:
+            step.catch_up(address)
+        assert_serves(address, {FLAT: served})
+        old = served
+    assert lagged > 10
 
 
 def test_killed_before_every_write_of_a_rollback_the_store_serves_the_old_or_the_new(tmp_path):

@@ -97,7 +97,19 @@ def test_verifying_derives_anew_where_estimators_are_given_another_version(addre
     assert_serves(address, {FLAT: first.version})
 
 
-def test_who_may_not_write_verifies_and_is_told_what_lags_behind(tmp_path, monkeypatch, caplog):
+def test_who_may_not_write_verifies_and_is_told_what_lags_behind(address, tmp_path, monkeypatch):
+    publish(tmp_path, address)
+    store = open_store(address)
+
+    def refuse(*_):
+        raise StoreError("no right to write")
+
+    for method in ("exclusive", "put_if", "delete"):
+        monkeypatch.setattr(type(store.objects), method, refuse)
+    assert [model.damage for model in models.verify(store)] == [""]
+
+
+def test_what_lags_behind_is_damage_where_it_cannot_be_derived_anew(tmp_path, monkeypatch, caplog):
     address = str(tmp_path / "store")
     publish(tmp_path, address)
     store = open_store(address)

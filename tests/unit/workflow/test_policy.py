@@ -57,9 +57,10 @@ def test_every_task_ends_in_time_and_says_what_it_is(pods):
 def test_a_step_sees_the_secrets_that_it_needs_and_no_other(pods):
     seen = {step_of(pod): {secret["secretName"] for secret in pod.get("secretAsEnv", [])} for pod in pods.values()}
     store, prometheus = {"kepler-train-store"}, {"kepler-train-prometheus"}
-    nothing = dict.fromkeys(("resolve", "assemble", "train", "verdict"), frozenset())
+    nothing = dict.fromkeys(("resolve", "assemble", "train"), frozenset())
     assert seen == {**nothing, "extract": prometheus, "evaluate": store, "publish": store, "report": store} | {
-        "notify": store | {"kepler-train-notify"}
+        "verdict": store,
+        "notify": store | {"kepler-train-notify"},
     }
 
 
