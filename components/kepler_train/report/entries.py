@@ -19,13 +19,15 @@ from kepler_train.contract.models import (
 )
 from kepler_train.contract.window import INTERVAL_SECONDS
 from kepler_train.report import plots, trace
+from kepler_train.report.evidence import IdleRow, idle_rows, idle_summary, split_figures, split_sentences
 from kepler_train.report.outcome import Outcome, constant_of, full_name, outcome_of
 from kepler_train.report.serving import Serving
 from kepler_train.report.trace import CANDIDATE, CHAMPION, NodeFit, TimeLine
 from kepler_train.report.words import many, percent, share
 
 _MOST_NODES_PLOTTED = 3
-_MOST_NODES_LISTED = 8
+NOTABLE_BIAS_PERCENT = 5.0
+"""A relative error hides that a weak model predicts too little: beyond this, its bias stands beside it."""
 
 
 @dataclass(frozen=True)
@@ -35,15 +37,6 @@ class NodePlot:
     title: str
     caption: str
     plot: Markup
-
-
-@dataclass(frozen=True)
-class IdleRow:
-    """One node's idle energy per interval, as fitted, beside the least that was measured on held-out rows."""
-
-    node: str
-    idle_millijoules: float
-    lowest_millijoules: float | None
 
 
 @dataclass(frozen=True)
@@ -173,12 +166,26 @@ class Entry:
 
     @property
     def idle_rows(self) -> list[IdleRow]:
-        """Idle by node; of many nodes the least, the middle and the most."""
-        idle = sorted((self.candidate.idle_millijoules if self.candidate else {}).items(), key=lambda item: item[1])
-        if len(idle) > _MOST_NODES_LISTED:
-            idle = [idle[0], idle[len(idle) // 2], idle[-1]]
+        """Idle by node; of many nodes the least sure ones."""
         lowest = {fit.node: fit.lowest_millijoules for fit in self.node_fits}
-        return [IdleRow(node, energy, lowest.get(node)) for node, energy in idle]
+        return idle_rows(self.candidate, lowest) if self.candidate else []
+
+    @property
+    def idle_summary(self) -> str:
+        """What tells the nodes' idle energies."""
+        return idle_summary(self.candidate) if self.candidate else ""
+
+    @property
+    def split_sentences(self) -> list[str]:
+        """How well the split is determined, in words; none where that was not measured."""
+        split = self.candidate.split_evidence if self.candidate else None
+        return [*split_sentences(split), split_figures(split)] if split else []
+
+    @property
+    def notable_bias_percent(self) -> float | None:
+        """The candidate's bias where it is worth a word beside the error."""
+        score = self.decision.candidate
+        return score.bias_percent if score and abs(score.bias_percent) >= NOTABLE_BIAS_PERCENT else None
 
     def node_plots(self, curves: tuple[tuple[str, str], ...]) -> list[NodePlot]:
         """Draw power over time for up to three nodes: all, or those met typically, best and worst."""

@@ -9,7 +9,7 @@ from kepler_train.contract.models import Score
 from kepler_train.report.entries import Entry
 from kepler_train.report.leaderboard import GroupBoard
 from kepler_train.report.outcome import full_name
-from kepler_train.report.words import percent
+from kepler_train.report.words import percent, signed_percent
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|#~&])")
 
@@ -39,6 +39,8 @@ def markdown_of(counts: str, failures: str, boards: Sequence[GroupBoard], store_
 def _row(entry: Entry) -> str:
     decision = entry.decision
     errors = [_error(score) for score in (decision.candidate, decision.champion, entry.constant)]
+    bias = entry.notable_bias_percent
+    errors[0] += f" (bias {signed_percent(bias)})" if bias is not None else ""
     cells = [_plain(full_name(decision)), *errors, entry.outcome.value, _plain(decision.reason)]
     return f"| {' | '.join(cells)} |"
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kepler_train.contract.documents import write_atomically
+from kepler_train.contract.evidence import DETERMINED_CONDITION, GUESS_CONDITION
 from kepler_train.contract.parts import read_part
 from kepler_train.contract.tables import METRIC_OF_TABLE
 from kepler_train.contract.window import SUMMARY_FILE, WindowSummary
@@ -17,6 +18,7 @@ from kepler_train.report.outcome import headline
 from kepler_train.report.page import write_page
 from kepler_train.report.plots import error_axis, error_range
 from kepler_train.report.serving import read_serving, signing_words
+from kepler_train.report.told import told, warnings
 
 
 def run(
@@ -41,6 +43,10 @@ def run(
         counts=counts,
         failures=failures,
         boards=boards,
+        told=told(boards),
+        warnings=warnings(boards),
+        determined_condition=DETERMINED_CONDITION,
+        guess_condition=GUESS_CONDITION,
         entries=entries,
         used_outcomes={entry.outcome for entry in entries},
         ends=ends,

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from kepler_train.contract.evidence import IdleEvidence, IdleSource, SplitEvidence
 from kepler_train.contract.features import FeatureGroup
 from kepler_train.contract.held_out import HELD_OUT, block_starts, split
 from kepler_train.contract.models import (
@@ -33,6 +34,17 @@ NODES = ("worker-a", "worker-b", "worker-c")
 IDLE_WATTS = {"worker-a": 52.0, "worker-b": 54.5, "worker-c": 88.0}
 
 
+DETERMINED = SplitEvidence("curr_cpu_cycles", 0.96, 14.2, {"worker-a": 17.5, "worker-b": 21.0, "worker-c": 12.0})
+GUESS = SplitEvidence(
+    "curr_cpu_time",
+    0.97,
+    23.4,
+    {"worker-a": 31.0, "worker-b": 27.0},
+    together=(("shop/web", "data/postgres"),),
+    still=("media/video",),
+)
+
+
 @dataclass(frozen=True)
 class Model:
     """One pipeline of a run that is to be: its errors decide what becomes of it."""
@@ -48,6 +60,8 @@ class Model:
     """A gate that does not pass."""
     reason: str = "ValueError: Input X contains NaN in curr_cache_miss (in train, line 41)"
     notes: tuple[str, ...] = ()
+    split: SplitEvidence | None = DETERMINED
+    idle: IdleSource = IdleSource.QUIET
 
 
 @dataclass(frozen=True)
@@ -177,13 +191,19 @@ def _candidate(model: Model, night: Night) -> Candidate:
         idle_millijoules={}
         if failed
         else {n: 3000 * IDLE_WATTS.get(n, 60.0) * 0.98 for n in set(night.nodes.tolist())},
-        identifiability={} if failed else {"condition_number": 14.2},
+        idle_evidence={} if failed else {n: _idle_evidence(n, model.idle) for n in set(night.nodes.tolist())},
+        split_evidence=None if failed else model.split,
         trained_on={}
         if failed
         else {"pod_rows": 124 * len(night.times), "node_intervals": 4 * len(night.times), "blocks": 96},
         train_seconds=7.4,
         notes=model.notes,
     )
+
+
+def _idle_evidence(node: str, source: IdleSource) -> IdleEvidence:
+    idle = 3000 * IDLE_WATTS.get(node, 60.0)
+    return IdleEvidence(idle * 0.9, idle * 1.05, source)
 
 
 def _failed(model: Model) -> Decision:

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from kepler_train.contract.errors import BrokenContract
+from kepler_train.contract.evidence import IdleSource
 from kepler_train.contract.features import FeatureGroup
 from kepler_train.contract.models import (
     CANDIDATE_FILE,
@@ -19,7 +20,7 @@ from kepler_train.contract.models import (
 )
 from kepler_train.report import step
 from tests.signing_keys import SIGNING_KEY_FILE, UNSIGNED, VERIFY_KEYS_FILE
-from tests.unit.report.builders import Model, build, night, write_decision
+from tests.unit.report.builders import GUESS, Model, build, night, write_decision
 from tests.unit.report.html_check import check_page
 
 G = FeatureGroup
@@ -222,14 +223,67 @@ def test_gates_idle_and_runtime_are_in_the_details(realistic, report):
     assert "tensorflow 2.21.0" in page.text
 
 
-def test_idle_of_many_nodes_is_cut_to_three(tmp_path, report):
+def test_of_many_nodes_those_whose_idle_is_least_sure_are_listed_and_all_are_counted(tmp_path, report):
     nodes = tuple(f"node-{index:02}" for index in range(20))
     run = build(tmp_path, [Model(G.FULL, "linear")], night(0.4, nodes=nodes))
 
     page = check_page(report(run))
 
-    assert "of 20 nodes" in page.text
-    assert sum(node in articles(page)["Full/linear"].text for node in nodes) == 3
+    assert "The least sure of 20 nodes. 20 nodes: quiet intervals of this window." in page.text
+    assert sum(node in articles(page)["Full/linear"].text for node in nodes) == 5
+
+
+def test_each_nodes_idle_has_its_interval_and_what_tells_it(tmp_path, report):
+    page = check_page(report(build(tmp_path, [Model(G.FULL, "linear")], night(0.4))))
+
+    (row,) = (row for row in articles(page)["Full/linear"].all("tr") if row.text.startswith("worker-a"))
+    assert "51.0 W" in row.text.replace("\N{NARROW NO-BREAK SPACE}", " ")
+    assert "46.8 W – 54.6 W" in row.text.replace("\N{NARROW NO-BREAK SPACE}", " ")
+    assert "152,880 mJ" in row.text
+    assert "quiet intervals of this window" in row.text
+
+
+def test_what_the_window_cannot_tell_is_said_at_the_top(tmp_path, report):
+    models = [Model(G.FULL, "linear", split=GUESS, idle=IdleSource.EXTRAPOLATED), Model(G.COUNTER_ONLY, "linear")]
+    page = check_page(report(build(tmp_path, models, night(0.4))))
+
+    split, idle = (one.text for one in page.all("p") if one.attributes.get("class") == "notice")
+    assert "the sum is right, the split is a guess" in split
+    assert "Together: shop/web, data/postgres. Hardly varying: media/video. (Full)" in split
+    assert "3 of 3 nodes never rest, so their idle energy is extrapolated" in idle
+    assert "docs/what-to-record.md" in idle
+    (table,) = (card for card in page.all("section") if card.attributes.get("aria-labelledby") == "told")
+    assert "Full a guess 23.4 3 nodes: extrapolated: the node never rests" in table.text
+    assert "CounterOnly determined 14.2" in table.text
+
+
+def test_a_window_that_tells_all_is_not_warned_of(tmp_path, report):
+    page = check_page(report(build(tmp_path, [Model(G.FULL, "linear")], night(0.4))))
+
+    assert not [one for one in page.all("p") if "notice" in one.attributes.get("class", "")]
+    assert "2 nodes alone would not tell, all together do" in page.text
+
+
+def test_of_a_group_without_signal_nothing_more_is_said_at_the_top(tmp_path, report):
+    run = build(tmp_path, [Model(G.KUBELET_ONLY, "linear", error=0.5, champion_error=None, split=GUESS)], night(0.4))
+
+    page = check_page(report(run))
+
+    assert "No model of this group is better than a constant" in page.text
+    assert "the split is a guess, and" not in page.all("header")[0].text
+    assert page.text.count("Workloads always move together") == 1, "in the details only"
+
+
+def test_a_notable_bias_stands_beside_the_error(tmp_path, report):
+    run = build(tmp_path, [Model(G.FULL, "linear"), Model(G.CGROUP_ONLY, "linear")], night(0.4))
+    weak = read_decision(run.decisions[1])
+    edit(run.decisions[1], candidate=msgspec.structs.replace(weak.candidate, bias_percent=-18.0))
+
+    shown = articles(check_page(report(run)))
+
+    assert "bias −18" in shown["CgroupOnly/linear"].all("dl")[0].text
+    assert "bias" not in shown["Full/linear"].all("dl")[0].text
+    assert "(bias −18" in (tmp_path / "report.md").read_text()
 
 
 def test_a_candidate_that_was_never_scored_has_a_page(tmp_path, report):
