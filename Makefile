@@ -8,8 +8,12 @@ MINIO_MODULE := github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
 VERSITYGW_MODULE := github.com/versity/versitygw/cmd/versitygw@v1.8.0
 TOXIPROXY_MODULE := github.com/Shopify/toxiproxy/v2/cmd/server@v2.5.0
 
+IMAGES ?= steps runtime-current runtime-estimator-2022 sync
+TAG ?= dev
+DOCKER ?= docker
+
 .DEFAULT_GOAL := help
-.PHONY: help run test check format lock servers benchmark benchmark-accuracy clean
+.PHONY: help run test check format lock images servers benchmark benchmark-accuracy clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,9 +42,22 @@ lock: ## resolve the lock files anew (needs uv)
 		--generate-hashes --no-emit-index-url --no-annotate --no-header --constraint requirements/run.lock -o requirements/dev.lock
 	uv pip compile requirements/sync.in --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-annotate --no-header --constraint requirements/dev.lock -o requirements/sync.lock
-	uv pip compile pyproject.toml requirements/runtime-estimator-2022.in --config-file requirements/runtime-estimator-2022.toml \
+	uv pip compile pyproject.toml requirements/runtime-estimator-2022.in --config-file requirements/kfp-alone.toml \
 		--python-version 3.10 --no-python-downloads --generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade \
 		-o requirements/runtime-estimator-2022.lock
+	for name in steps runtime-current; do \
+		uv pip compile pyproject.toml requirements/$$name.in --config-file requirements/kfp-alone.toml --universal --python-version 3.11 \
+			--generate-hashes --no-emit-index-url --no-annotate --no-header --constraint requirements/run.lock -o requirements/$$name.lock || exit; \
+	done
+	uv pip compile requirements/images.in --universal --python-version 3.10 \
+		--generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements/images.lock
+
+images: ## build the images with Docker: IMAGES="steps sync", BASE=your-own-base, TAG=dev; says how large they are
+	@for name in $(IMAGES); do \
+		$(DOCKER) build --quiet $(if $(BASE),--build-arg BASE=$(BASE)) --build-arg REVISION=$$(git rev-parse HEAD) $(DOCKER_OPTIONS) \
+			--tag kepler-train/$$name:$(TAG) --file images/$$name.Dockerfile . >/dev/null \
+		&& $(DOCKER) image inspect --format '{{index .RepoTags 0}} {{.Size}} bytes' kepler-train/$$name:$(TAG) || exit; \
+	done
 
 servers: ## real servers and tools for the tests, built once a machine: Prometheus (apt), MinIO and others (go install)
 	@SERVERS="$(SERVERS)" KUSTOMIZE_MODULE="$(KUSTOMIZE_MODULE)" MINIO_MODULE="$(MINIO_MODULE)" \

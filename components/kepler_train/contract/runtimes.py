@@ -36,7 +36,7 @@ class Runtime:
 RUNTIMES = {
     runtime.name: runtime
     for runtime in (
-        Runtime(CURRENT, image="steps"),
+        Runtime(CURRENT, image="runtime-current"),
         # What the published images of kepler-estimator run. They have Python 3.7 and 3.8, which read what 3.10 writes.
         Runtime(
             "estimator-2022",

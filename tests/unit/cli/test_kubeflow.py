@@ -19,7 +19,9 @@ def test_compile_writes_the_workflow_of_the_chosen_groups(kepler_train, tmp_path
 
 
 def test_compile_takes_the_clusters_wishes(kepler_train, tmp_path):
-    (tmp_path / "images.json").write_text('{"steps": "mirror/steps@sha256:1"}')
+    (tmp_path / "images.json").write_text(
+        '{"steps": "mirror/steps@sha256:1", "runtime-current": "mirror/steps@sha256:1"}'
+    )
     code, *_ = kepler_train(
         *("compile", "--groups", "BPFOnly", "--images", "images.json", "--image-pull-secret", "registry"),
         *("--toleration", "batch=true:NoSchedule", "--toleration", "spot:NoExecute", "--node-selector", "disk=ssd"),

@@ -74,13 +74,15 @@ def test_secrets_are_named_and_nothing_is_written_into_the_environment(default, 
 
 def test_images_and_place_are_those_of_the_cluster(tmp_path):
     placement = Placement(
-        images={"steps": "mirror/steps@sha256:1"},
+        images={"steps": "mirror/steps@sha256:1", "runtime-current": "mirror/current@sha256:2"},
         tolerations=(Toleration("batch", "true", "NoSchedule"), Toleration("spot", "", "NoExecute")),
         node_selector={"kubernetes.io/arch": "arm64"},
         image_pull_secrets=("registry",),
     )
     containers, pods = compiled(tmp_path, placement)
-    assert {container["image"] for container in containers.values()} == {"mirror/steps@sha256:1"}
+    in_runtime = {name for name, container in containers.items() if container["image"] == "mirror/current@sha256:2"}
+    assert in_runtime == {name for name in containers if name.endswith(("-train", "-evaluate"))}
+    assert {containers[name]["image"] for name in set(containers) - in_runtime} == {"mirror/steps@sha256:1"}
     assert len(pods) == TASKS
     for pod in pods.values():
         assert pod["tolerations"] == [
