@@ -20,7 +20,7 @@ from kepler_train.contract.parts import IntervalBatch
 from kepler_train.contract.window import INTERVAL_SECONDS
 
 MILLIJOULES_PER_WATT = 1000 * INTERVAL_SECONDS
-MOST_ROWS_FOR_SVR = 1_500
+MOST_ROWS_FOR_SVR = 500
 """Its time grows with the square of the rows."""
 
 CONSTANT = "constant per node: mean"

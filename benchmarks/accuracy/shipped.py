@@ -24,6 +24,11 @@ def shipped(group: FeatureGroup) -> tuple[Entry, ...]:
     return tuple(entry for entry in pipelines_of(group) if entry.origin == "kepler-train")
 
 
+def judged(group: FeatureGroup) -> tuple[Entry, ...]:
+    """The shipped pipelines that differ in what they answer: those for Keras are the same functions, laid out anew."""
+    return tuple(entry for entry in shipped(group) if entry.load().model_class == "scikit")
+
+
 def default_of(group: FeatureGroup, model_class: str = "scikit") -> Entry:
     """The group's first shipped pipeline of a model class that is not the baseline."""
     return next(

@@ -14,7 +14,7 @@ from benchmarks.accuracy.extent import Extent
 from benchmarks.accuracy.metrics import idle_error, judge, split_error, sum_errors
 from benchmarks.accuracy.peers import Fit
 from benchmarks.accuracy.rows import Rows
-from benchmarks.accuracy.shipped import BASELINE, fit_shipped, shipped
+from benchmarks.accuracy.shipped import BASELINE, fit_shipped, judged
 from benchmarks.accuracy.simulated import (
     INDEPENDENT_ROWS,
     KIND_LEFT_OUT,
@@ -61,7 +61,7 @@ def measure(extent: Extent, report: Report) -> None:
 def _judge_all(experiment: Experiment, world: World, group: FeatureGroup, found: Found) -> None:
     mine = _of_group(experiment, group)
     models: dict[str, Callable[[Rows], Fit]] = {**peers.reference_peers(), peers.ORACLE: peers.oracle}
-    for entry in shipped(group):
+    for entry in judged(group):
         models[SHIPPED + entry.model_name] = partial(fit_shipped, group, entry.model_name)
     for name, train in models.items():
         fit = train(mine.rows)

@@ -12,7 +12,7 @@ from benchmarks.accuracy.extent import Extent
 from benchmarks.accuracy.metrics import Judged, better_than, judge, pooled, sum_errors
 from benchmarks.accuracy.peers import Fit
 from benchmarks.accuracy.rows import Rows
-from benchmarks.accuracy.shipped import BASELINE, fit_shipped, shipped
+from benchmarks.accuracy.shipped import BASELINE, fit_shipped, judged
 from benchmarks.figures import Report
 
 from kepler_train.contract.features import FeatureGroup
@@ -33,18 +33,18 @@ def measure(rows: Rows, extent: Extent, report: Report) -> None:
     for group in GROUPS[: extent.groups]:
         mine = rows.of_group(group)
         table = f"recordings, {group.value}: sum over pods + idle against the measured node"
-        judged: dict[tuple[str, str], Judged] = {}
+        found: dict[tuple[str, str], Judged] = {}
         for name, fit in {**peers.node_level_peers(), **peers.reference_peers()}.items():
             for way in (recordings.BLOCK, recordings.FIFTH):
-                judged[name, way] = _held_out(mine, way, fit, extent)
-                _add(report, table, name, way, judged[name, way])
-        for entry in shipped(group):
+                found[name, way] = _held_out(mine, way, fit, extent)
+                _add(report, table, name, way, found[name, way])
+        for entry in judged(group):
             name = f"shipped: {entry.model_name}"
             has_target = entry.model_name != BASELINE
             for way in (recordings.BLOCK, recordings.FIFTH):
-                judged[name, way] = _held_out(mine, way, partial(fit_shipped, group, entry.model_name), extent)
-                _add(report, table, name, way, judged[name, way], with_targets=group if has_target else None)
-            report.notes.append(_against_constants(group, entry.model_name, judged))
+                found[name, way] = _held_out(mine, way, partial(fit_shipped, group, entry.model_name), extent)
+                _add(report, table, name, way, found[name, way], with_targets=group if has_target else None)
+            report.notes.append(_against_constants(group, entry.model_name, found))
         log.info("recordings: %s done", group.value)
 
 
@@ -65,12 +65,12 @@ def _add(
     report.add(table, row, f"{way}: MAE W", errors.mae_watts, unit="W")
 
 
-def _against_constants(group: FeatureGroup, model_name: str, judged: dict[tuple[str, str], Judged]) -> str:
+def _against_constants(group: FeatureGroup, model_name: str, found: dict[tuple[str, str], Judged]) -> str:
     """Say by how much a pipeline is better than either constant, and flag what is little better."""
-    mine = judged[f"shipped: {model_name}", recordings.BLOCK]
+    mine = found[f"shipped: {model_name}", recordings.BLOCK]
     parts, little = [], False
     for constant in (peers.CONSTANT, peers.LUCKY_CONSTANT):
-        gain, noise = better_than(mine, judged[constant, recordings.BLOCK])
+        gain, noise = better_than(mine, found[constant, recordings.BLOCK])
         parts.append(f"by {gain:.1f} ± {noise:.1f} points than the {constant.removeprefix('constant per node: ')}")
         little |= gain <= max(noise, LITTLE_POINTS)
     flag = "LITTLE BETTER THAN A CONSTANT, " if little else "better "

@@ -51,6 +51,7 @@ def measure(extent: Extent, report: Report) -> None:
         _training_memory(folder, report)
         for model_class in MODEL_CLASSES:
             _inference_time(model_class, rows, folder, extent, report)
+        _same_answers(rows, folder, report)
 
 
 def _training_time(rows: Rows, part: Path, extent: Extent, report: Report) -> None:
@@ -124,6 +125,20 @@ def _inference_time(model_class: str, rows: Rows, folder: Path, extent: Extent, 
     report.add(table, other, "CPU ms", 1000 * seconds[1] / calls, unit="ms")
     report.add(table, row, "times", seconds[0] / seconds[1], unit="times", at_most=limit)
     log.info("timing: inference of %s done", model_class)
+
+
+def _same_answers(rows: Rows, folder: Path, report: Report) -> None:
+    """Compare the forms of the default: the parts before this judge one of them for all."""
+    powers = [
+        load(folder / model_class / MODEL_FOLDER, default_of(GROUP, model_class).model_name).power_array(
+            rows.pods[: 100 * PODS]
+        )
+        for model_class in MODEL_CLASSES
+    ]
+    apart = float(np.abs(powers[0] - powers[1]).max() / powers[0].max())
+    report.add(
+        "the two forms of the default", " and ".join(MODEL_CLASSES), "apart, of the largest power", apart, unit=""
+    )
 
 
 def _plain_model(model_class: str, rows: Rows, folder: Path) -> Model:
