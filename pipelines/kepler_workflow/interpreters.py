@@ -18,7 +18,7 @@ import kepler_train
 from kepler_train.contract.errors import NoInterpreter
 from kepler_train.contract.runtimes import Runtime
 
-_HERE = Path(__file__).parent
+_LOCKS = Path(__file__).parents[2] / "requirements"
 _CHECK = """\
 import sys, kfp.dsl.executor_main, msgspec, pyarrow
 from kepler_train.contract.runtimes import require_runtime
@@ -119,9 +119,14 @@ def _folder_of(runtime: Runtime) -> Path:
 
 
 def _lock_of(runtime: Runtime) -> Path:
-    """The lock file: beside this module where the project is installed, in `requirements/` of a checkout."""
-    beside = _HERE / runtime.lock
-    return beside if beside.is_file() else _HERE.parents[1] / "requirements" / runtime.lock
+    """The lock file, which a checkout of this project has in `requirements/`."""
+    lock = _LOCKS / runtime.lock
+    if not lock.is_file():
+        raise NoInterpreter(
+            f"there is no {lock} to make runtime {runtime.name} from; run from a checkout, or point "
+            f"{pointer_of(runtime)} to an interpreter that has the libraries of {runtime.lock}"
+        )
+    return lock
 
 
 def _host(runtime: Runtime) -> str:

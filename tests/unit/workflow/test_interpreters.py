@@ -13,6 +13,7 @@ from kepler_train.contract.errors import NoInterpreter
 from kepler_train.contract.runtimes import CURRENT, RUNTIMES, Runtime
 from kepler_workflow import interpreters
 from kepler_workflow.interpreters import interpreter_of
+from kepler_workflow.policy import read_images
 
 RUNTIME = RUNTIMES["estimator-2022"]
 POINTER = "KEPLER_TRAIN_RUNTIME_ESTIMATOR_2022"
@@ -57,6 +58,21 @@ def test_without_a_python_that_hosts_it_the_remedy_is_told(cache, tmp_path, monk
     monkeypatch.setenv("PATH", str(refuses.parent))
     with pytest.raises(NoInterpreter, match=rf"needs Python 3\.10, and no python3\.10 that works.*point {POINTER} to"):
         interpreter_of(RUNTIME)
+
+
+def test_without_its_lock_file_the_remedy_is_told(cache, tmp_path):
+    runtime = Runtime("installed", image="", python="3.10", lock=str(tmp_path / "no.lock"))
+    with pytest.raises(NoInterpreter, match=r"no\.lock to make runtime installed from; run from a checkout, or point"):
+        interpreter_of(runtime)
+
+
+@pytest.mark.parametrize("runtime", [runtime for runtime in RUNTIMES.values() if runtime.lock])
+def test_the_lock_file_has_the_versions_that_the_runtime_must_have(runtime):
+    lock = interpreters._lock_of(runtime).read_text()
+    assert runtime.image in read_images()
+    for library, version in runtime.versions.items():
+        distribution = {"sklearn": "scikit-learn"}.get(library, library)
+        assert f"\n{distribution}=={version}" in lock
 
 
 def test_it_is_made_once_whoever_wants_it(cache, tiny, caplog):
