@@ -1,0 +1,48 @@
+"""Several windows by one command line: what `run` and the compiled workflow take, down to what the model says of itself."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from kepler_train.contract.evidence import IdleSource
+from kepler_train.contract.models import read_candidate
+from kepler_train.simulate import step as simulate
+from kepler_train.simulate.cluster import Cluster
+from kepler_train.simulate.spec import Scenario, SimulationSpec
+from tests.e2e.command import Done, kepler_train
+from tests.prometheus_server import PrometheusServer
+
+PRODUCTION = SimulationSpec(nodes=2, pods_per_node=8, scenario=Scenario.ONE_VARIES, faults=False)
+IDLE = replace(PRODUCTION, scenario=Scenario.IDLE, start=PRODUCTION.start - timedelta(hours=2), duration_seconds=300.0)
+
+
+def check(done: Done) -> None:
+    """The idle recording, and nothing else, tells the idle energies."""
+    assert done.exit_code == 0, done.stderr
+    folder = next(Path(done.result["folder"]).rglob("CounterOnly*concave*/**/candidate.json")).parent
+    candidate = read_candidate(folder)
+    for node in Cluster(PRODUCTION).nodes:
+        assert candidate.idle_of(node.name) == pytest.approx(node.idle_millijoules, rel=0.12)
+        assert candidate.idle_evidence[node.name].source is IdleSource.FURTHER
+    page = Path(done.result["report"]).read_text()
+    assert "a further window, in which the node rested" in page
+
+
+@pytest.mark.e2e
+def test_an_idle_recording_beside_production_from_a_prometheus_and_from_recordings(tmp_path):
+    files = {spec: simulate.run(spec, tmp_path / spec.scenario.value) for spec in (PRODUCTION, IDLE)}
+    common = ["--groups", "CounterOnly", "--unsigned", "--store", tmp_path / "models"]
+    server = PrometheusServer(tmp_path / "data")
+    server.load_recordings([file for some in files.values() for file in some])
+    spans = []
+    for spec in (PRODUCTION, IDLE):
+        end = spec.start + timedelta(seconds=spec.duration_seconds)
+        spans += ["--start", spec.start.isoformat(), "--end", end.isoformat()]
+    with server:
+        check(kepler_train("run", "--source", "prometheus", server.url, *spans, *common, folder=tmp_path))
+    recordings = [file for some in files.values() for file in some]
+    check(kepler_train("run", "--source", "recording", *recordings, *common, folder=tmp_path))
