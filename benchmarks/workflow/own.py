@@ -5,6 +5,7 @@ python -m benchmarks.workflow.own TASK DONE
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from benchmarks.workflow.task import Done, StepUse, Task, read_task, write
 
 from kepler_train.contract.tables import POD_STAT
 from kepler_train.contract.window import SUMMARY_FILE, WindowSummary
+from kepler_train.store.signatures import SIGNING_KEY_FILE, UNSIGNED, VERIFY_KEYS_FILE
 from kepler_workflow.local import run_locally
 
 
@@ -25,6 +27,9 @@ def run(task: Task) -> Done:
         "end": [task.end.strftime(clock)],
         **source,
     }
+    for key in (SIGNING_KEY_FILE, VERIFY_KEYS_FILE):
+        os.environ.pop(key, None)
+    os.environ[UNSIGNED] = "true"  # nobody's keys are asked for; a signature takes milliseconds
     outcome = run_locally(task.groups, parameters, task.folder / "run", sys.stderr)
     if outcome.failures:
         sys.exit("\n".join(f"{failure.task}: {failure.message}" for failure in outcome.failures))
