@@ -1,4 +1,4 @@
-"""Several windows by one command line: what `run` and the compiled workflow take, down to what the model says of itself."""
+"""Several windows by one command line, down to what the model and the report say of idle."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ IDLE = replace(PRODUCTION, scenario=Scenario.IDLE, start=PRODUCTION.start - time
 def check(done: Done) -> None:
     """The idle recording, and nothing else, tells the idle energies."""
     assert done.exit_code == 0, done.stderr
-    folder = next(Path(done.result["folder"]).rglob("CounterOnly*concave*/**/candidate.json")).parent
-    candidate = read_candidate(folder)
+    (file,) = Path(done.result["folder"]).rglob("counteronly-concave-train/candidate/candidate.json")
+    candidate = read_candidate(file.parent)
     for node in Cluster(PRODUCTION).nodes:
         assert candidate.idle_of(node.name) == pytest.approx(node.idle_millijoules, rel=0.12)
         assert candidate.idle_evidence[node.name].source is IdleSource.FURTHER
