@@ -1,4 +1,4 @@
-"""`sync`: the served models, verified, to the folder of an estimator; once, or again and again beside it."""
+"""`sync`: the served models to the folder of an estimator, once or again and again; `rollout`: have it read them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kepler_train.cli.results import add_json_option, write_json
 from kepler_train.cli.run import add_runtime_option
 from kepler_train.cli.stores import add_store_options
 from kepler_train.contract.errors import WrongUsage
@@ -25,7 +26,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
 def add_commands(commands: Any) -> None:
-    """Add `sync`."""
+    """Add `sync` and `rollout`."""
     sync = commands.add_parser("sync", help="bring the served models to the folder that an estimator reads")
     add_store_options(sync)
     sync.add_argument(
@@ -35,13 +36,19 @@ def add_commands(commands: Any) -> None:
         metavar="FOLDER",
         help="where the models go; the estimator reads FOLDER/current",
     )
-    sync.add_argument("--dialect", default="d351cbf", help="the generation of estimators (default: d351cbf)")
-    add_runtime_option(sync)
+    _add_reader_options(sync)
     often = sync.add_mutually_exclusive_group()
     often.add_argument("--once", action="store_true", help="one time, then end (the default): for an init container")
     often.add_argument("--every", metavar="TIME", help="again and again, such as 60s or 5m: for a sidecar")
     sync.add_argument("--listen", metavar="[HOST]:PORT", help="answer /healthz, /readyz and /metrics (with --every)")
     sync.set_defaults(command=sync_folder)
+
+    rollout = commands.add_parser("rollout", help="replace estimators' pods where they have older models")
+    add_store_options(rollout)
+    rollout.add_argument("--daemonset", required=True, metavar="NAMESPACE/NAME", help="whose pods hold the estimators")
+    _add_reader_options(rollout)
+    add_json_option(rollout)
+    rollout.set_defaults(command=roll_out_models)
 
 
 def sync_folder(arguments: argparse.Namespace) -> int:
@@ -65,6 +72,28 @@ def sync_folder(arguments: argparse.Namespace) -> int:
     current = sync_once()
     print(f"{arguments.into}/current holds {len(current.models)} models, set {current.version}")
     return 0
+
+
+def roll_out_models(arguments: argparse.Namespace) -> int:
+    """Have estimators read what is served, unless they were started for it."""
+    if find_spec("kubernetes") is None:
+        raise WrongUsage("this command needs kubernetes, which is not installed; install kepler-train[rollout]")
+    from kepler_train.store import open_store
+    from kepler_train.sync.models_folder import read_served, require_dialect, set_version
+    from kepler_train.sync.rollout import roll_out
+
+    require_dialect(arguments.dialect)
+    version = set_version(read_served(open_store(arguments.store), arguments.runtime.name), arguments.dialect)
+    done = roll_out(arguments.daemonset, version)
+    write_json(arguments.json, {"before": done.before, "version": done.version, "changed": done.changed})
+    told = f"its pods are replaced, for set {version}" if done.changed else f"its pods have set {version} already"
+    print(f"{arguments.daemonset}: {told}")
+    return 0
+
+
+def _add_reader_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--dialect", default="d351cbf", help="the generation of estimators (default: d351cbf)")
+    add_runtime_option(command)
 
 
 def _stay(sync_once: Callable[[], ModelSet], address: str, arguments: argparse.Namespace, every_seconds: float) -> None:

@@ -65,3 +65,7 @@ class NotWritable(KeplerTrainError):
 
 class NotDelivered(KeplerTrainError):
     """A receiver of notifications is away, or refuses them."""
+
+
+class RolloutError(KeplerTrainError):
+    """Estimators could not be made to take up a set: Kubernetes is away, or refuses."""

@@ -89,7 +89,8 @@ def sync(store: Store, dialect: str, into: Path, runtime: str = CURRENT_RUNTIME)
     """
     require_dialect(dialect)
     link = into / CURRENT
-    if (link.exists() and not link.is_symlink()) or (into.exists() and not into.is_dir()):
+    taken = link.exists() and not link.is_symlink() and not _is_empty(link)
+    if taken or (into.exists() and not into.is_dir()):
         raise WrongUsage(f"{link} was not made by sync, and is left as it is; remove it, or name another folder")
     index = read_served(store, runtime)
     current = find_current(into)
@@ -148,11 +149,17 @@ def _take_up(into: Path, new: Path) -> None:
     new.rename(new.with_name(token))
     link = into / _SETS / f"{_NEW}link"
     link.symlink_to(Path(_SETS, token, _MODELS))
+    if (into / CURRENT).is_dir() and not (into / CURRENT).is_symlink():
+        (into / CURRENT).rmdir()  # empty: made by Kubernetes for a mount of this path, before there was a set
     link.rename(into / CURRENT)
     _flush(into)
     for folder in (into / _SETS).iterdir():
         if folder.name not in {token, before}:
             _remove(folder)
+
+
+def _is_empty(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
 
 
 def _checksum(file: Path) -> str:

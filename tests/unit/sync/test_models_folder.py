@@ -145,6 +145,12 @@ def test_what_somebody_else_put_there_is_left_as_it_is(directory, tmp_path):
     assert (into / CURRENT / "mine").read_text() == "precious"
 
 
+def test_an_empty_folder_in_the_place_of_the_link_gives_way(directory, tmp_path):
+    (tmp_path / "models" / CURRENT).mkdir(parents=True)
+    sync(directory, "d351cbf", tmp_path / "models")
+    assert set(contents(tmp_path / "models")) == {FLAT}
+
+
 def test_other_files_of_a_volume_are_left_alone(directory, tmp_path):
     (tmp_path / "models" / "lost+found").mkdir(parents=True)
     for _ in range(2):
