@@ -146,7 +146,12 @@ def test_kepler_and_its_estimator_stay_as_they_were_but_for_the_models(pod):
     before = {container["name"]: container for container in original["spec"]["template"]["spec"]["containers"]}
     after = {container["name"]: container for container in pod["containers"] if container["name"] in before}
     models = after["estimator"]["volumeMounts"].pop(0)
-    assert models == {"name": "kepler-train-models", "mountPath": "/models", "readOnly": True}
+    assert models == {
+        "name": "kepler-train-models",
+        "mountPath": "/models/current",
+        "subPath": "current",
+        "readOnly": True,
+    }
     assert after == before
 
 
