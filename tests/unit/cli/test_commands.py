@@ -41,6 +41,10 @@ def test_help_waits_for_nothing_heavy():
             ["run", "--source", "simulate", "--groups", "Counters"],
             "no feature group is called 'Counters'; there are Full",
         ),
+        (
+            ["run", "--source", "simulate", "--runtime", "x"],
+            "no runtime is called 'x'; there are current",
+        ),
         (["run", "--source", "recording", "x", "--store", "s3://"], "s3://bucket/prefix"),
         (["models"], "ACTION"),
         (["models", "show", "linear"], "write GROUP/NAME"),
