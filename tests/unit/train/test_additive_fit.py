@@ -158,6 +158,15 @@ def test_nodes_of_different_architectures_get_functions_of_their_own():
     assert error_per_pod(found.pooled, mixed) > 0.1
 
 
+def test_an_architecture_too_rare_to_be_sampled_gets_the_function_of_all(monkeypatch):
+    monkeypatch.setattr(sample, "SAMPLED_INTERVALS", 100)
+    [many] = synthetic.cluster(nodes=1, intervals=998)
+    one = replace(synthetic.cluster(nodes=1, intervals=1)[0], name="rare", cpu_architecture="Rare")
+    found = fit(batches_of([many, one], COUNTER_FEATURES), by_architecture=True)
+    assert set(found.by_architecture) == {many.cpu_architecture}
+    assert set(found.idle_millijoules) == {many.name, "rare"}
+
+
 def test_with_six_nodes_whole_nodes_are_left_out_to_choose_by():
     many = synthetic.cluster(nodes=7, intervals=100)
     found = fit(batches_of(many, COUNTER_FEATURES))

@@ -61,7 +61,7 @@ def _fit(batches: Batches, features: tuple[str, ...], shape: Shape, *, by_archit
     pooled = everything.fit()
     own: dict[str, Solution] = {}
     idle = pooled.idle_millijoules
-    for architecture in np.unique(architectures).tolist() if by_architecture else ():
+    for architecture in np.unique(architectures[sample.intervals.node]).tolist() if by_architecture else ():
         mine = architectures == architecture
         own[architecture] = pooled if mine.all() else everything.only(mine).fit()
         idle = np.where(mine, own[architecture].idle_millijoules, idle)
