@@ -70,7 +70,7 @@ class S3Server(ABC):
 
     def start(self) -> None:
         """Start, on the port of before if it ran already, and wait until it answers."""
-        port = int(self.endpoint.rpartition(":")[2]) if self.endpoint else _free_port()
+        port = int(self.endpoint.rpartition(":")[2]) if self.endpoint else free_port()
         self.endpoint = f"http://127.0.0.1:{port}"
         data = self._folder / "data"
         data.mkdir(exist_ok=True)
@@ -169,7 +169,8 @@ def shared_server(kind: type[S3Server] = MinioServer) -> S3Server:
     return server
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Find a port of the loopback that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

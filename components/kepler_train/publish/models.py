@@ -74,11 +74,13 @@ def verify(store: Store) -> tuple[ServedModel, ...]:
 def rollback(store: Store, group: FeatureGroup, model_name: str, version: str = "") -> Served:
     """Serve another version that the store still has: the one before the served one, where none is named.
 
-    The version is verified first. Raises StoreError where there is no such version, DamagedModel where it is not whole.
+    The version is verified first. One that is named is served even where none is, as after the index was lost.
+
+    Raises StoreError where there is no such version, DamagedModel where it is not whole.
     """
-    champion = _champion(store, group, model_name)
-    target = version or _parent(store, group, model_name, champion)
-    return go_back(store, group, model_name, target, in_place_of=champion.version)
+    champion = store.read_index().served(group, model_name)
+    target = version or _parent(store, group, model_name, _champion(store, group, model_name))
+    return go_back(store, group, model_name, target, in_place_of=champion.version if champion else "")
 
 
 def go_back(store: Store, group: FeatureGroup, model_name: str, version: str, in_place_of: str) -> Served:

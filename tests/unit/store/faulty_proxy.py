@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import itertools
 import socket
 import ssl
 import threading
@@ -22,6 +23,19 @@ def unavailable(handler: _Handler) -> None:
     handler.send_response(503)
     handler.send_header("Content-Length", "0")
     handler.end_headers()
+
+
+def broken(handler: _Handler) -> None:
+    """The server is broken: 500, nothing done."""
+    handler.send_response(500)
+    handler.send_header("Content-Length", "0")
+    handler.end_headers()
+
+
+def silent(handler: _Handler) -> None:
+    """The server takes the request and never answers."""
+    handler.proxy.stopped.wait(60)
+    handler.close_connection = True
 
 
 def not_s3(handler: _Handler) -> None:
@@ -62,13 +76,16 @@ def half_body(handler: _Handler) -> None:
 class FaultyProxy:
     """A context manager; each request of `method` takes the next of `faults`, later ones are let through.
 
+    Without a method, requests of every kind do.
+
     With a certificate (PEM, its key in the same file) it speaks TLS.
     """
 
     def __init__(self, endpoint: str, certificate: Path | None = None) -> None:
         target = urlsplit(endpoint)
         self.faults: list[Fault] = []
-        self.method = "PUT"
+        self.method: str | None = "PUT"
+        self.stopped = threading.Event()
         self.requests: list[str] = []
         handler = type("Handler", (_Handler,), {"proxy": self, "target": (target.hostname, target.port)})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -79,6 +96,12 @@ class FaultyProxy:
             self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
             self.endpoint = self.endpoint.replace("http://", "https://")
 
+    def fail_from(self, number: int, fault: Fault, times: int | None = None) -> None:
+        """Let that many requests pass, counted from now, then fault so many, or all that follow."""
+        self.method, self.requests = None, []
+        faults = itertools.repeat(fault) if times is None else itertools.repeat(fault, times)
+        self.faults = [_Handler.pass_on] * number + (list(itertools.islice(faults, 1000)))
+
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
         return self
@@ -86,6 +109,7 @@ class FaultyProxy:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.stopped.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -98,10 +122,14 @@ class _Handler(BaseHTTPRequestHandler):
     def _handle(self) -> None:
         self.content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.proxy.requests.append(self.command)
-        if self.command == self.proxy.method and self.proxy.faults:
-            self.proxy.faults.pop(0)(self)
-            self.close_connection = True
+        if self.proxy.method in {None, self.command} and self.proxy.faults:
+            fault = self.proxy.faults.pop(0)
+            fault(self)
+            self.close_connection = fault is not _Handler.pass_on
             return
+        self.pass_on()
+
+    def pass_on(self) -> None:
         self.answer(*self.forward())
 
     do_GET = do_PUT = do_DELETE = _handle  # noqa: N815 (the base class looks for these names)
