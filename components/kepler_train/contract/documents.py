@@ -16,7 +16,12 @@ D = TypeVar("D", bound="Document")
 
 
 SCHEMA_VERSION = 1
-"""Raised by one when a field changes its meaning or is taken away; the reader of the old one then stays, under test."""
+"""Raised by one when a field changes its meaning or is taken away. A field that is added needs a default, no new version.
+
+To raise it: keep what the last version wrote, from a real run, as `tests/golden/schema-<old>/`; raise the number; where
+`decode` meets the old one, change its plain JSON into the new form before it is read, and never a stored file; run
+`tests/golden/test_schemas.py`, which reads every schema there was. What is stored stays as it was written and signed.
+"""
 
 
 class _Head(msgspec.Struct):
