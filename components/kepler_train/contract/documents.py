@@ -16,7 +16,7 @@ D = TypeVar("D", bound="Document")
 
 
 SCHEMA_VERSION = 1
-"""Raised by one when a field changes its meaning or is taken away. A field that is added needs a default, no new version.
+"""Raised by one when a field changes its meaning or is taken away. A field that is added has a default.
 
 To raise it: keep what the last version wrote, from a real run, as `tests/golden/schema-<old>/`; raise the number; where
 `decode` meets the old one, change its plain JSON into the new form before it is read, and never a stored file; run

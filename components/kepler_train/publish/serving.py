@@ -76,7 +76,7 @@ def _serve(store: Store, group: FeatureGroup, model_name: str, version: str, in_
                 f"{version} of {group.value}/{model_name} was served before and taken back, so no run serves it again; "
                 "if it is to be served after all: kepler-train models rollback --version"
             )
-        taken_back = taken_back if new else {*taken_back, in_place_of} - {version}
+        taken_back = taken_back if new else {*taken_back, in_place_of} - {version, ""}
         return _with(
             msgspec.structs.replace(index, runtime=runtime),
             group,

@@ -13,7 +13,7 @@ from kepler_train.cli import main
 from kepler_train.contract.errors import StoreError
 from kepler_train.contract.models import flat_name, version_key
 from kepler_train.publish import models, retention, step
-from kepler_train.publish.serving import serve
+from kepler_train.publish.serving import serve_again
 from kepler_train.store import open_store
 from tests.unit.publish.candidates import GROUP, NAME, publish, write
 from tests.unit.publish.serving import assert_serves
@@ -106,7 +106,7 @@ def test_what_is_served_again_between_plan_and_deletion_stays(address, tmp_path)
     store = open_store(address)
     made = nights(store, tmp_path, 5)
     planned = retention.plan(store, 0, 0 * DAY, NOW)
-    serve(store, GROUP, NAME, made[0], in_place_of=made[-1])
+    serve_again(store, GROUP, NAME, made[0], in_place_of=made[-1])
     gone = retention.prune(store, planned)
     assert made[0] not in {one.version for one in gone}
     store.fetch_version(GROUP, NAME, made[0], tmp_path / "back")
@@ -124,7 +124,7 @@ def test_nobody_can_serve_what_is_being_deleted(address, tmp_path, monkeypatch):
             if not tried or tried[-1] != "inside":
                 tried.append("inside")
                 try:
-                    serve(open_store(address), GROUP, NAME, made[0], in_place_of=made[-1])
+                    serve_again(open_store(address), GROUP, NAME, made[0], in_place_of=made[-1])
                 except StoreError as refused:
                     tried.append(str(refused))
                 else:
