@@ -81,7 +81,7 @@ def test_a_champion_that_proves_worse_than_the_one_before_is_taken_back_by_the_n
     assert (decision.canary.version, decision.canary.before, decision.champion_version) == (worse, first, first)
     served = store.read_index().served(group, name)
     assert served.version == first
-    assert served.taken_back == (worse,)
+    assert [taken.version for taken in served.taken_back] == [worse]
     assert sum("CounterOnly / linear: canary" in line for line in lines) == 1
     assert "1 former champion taken back" in outcome.report.read_text()
 

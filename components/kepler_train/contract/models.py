@@ -215,6 +215,14 @@ class Signature(Document, frozen=True, kw_only=True):
     """64 bytes; base64 in the file."""
 
 
+class TakenBack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A version that was served under a name until somebody went back."""
+
+    version: str
+    run_id: str = ""
+    """The run whose canary did; empty for a person."""
+
+
 class Served(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the index says of one champion."""
 
@@ -223,8 +231,8 @@ class Served(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     provenance_sha256: str
     new: bool = False
     """Published, and not yet compared with the version before by a later run."""
-    taken_back: tuple[str, ...] = ()
-    """Versions that were served under this name until a person or a canary went back: no run serves them again."""
+    taken_back: tuple[TakenBack, ...] = ()
+    """By version: no run serves them again."""
 
 
 class Index(Document, frozen=True, kw_only=True):

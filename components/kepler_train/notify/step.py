@@ -49,10 +49,18 @@ def run(
 
 
 def changed_models(store: str, job_id: str) -> tuple[str, ...]:
-    """Say of each model that the store serves since this run why it does, a line each. Raises StoreError."""
+    """Say of each model that this run took back, or that the store serves since, what happened, a line each.
+
+    Raises StoreError.
+    """
     opened = open_store(store)
     lines = []
     for group, model_name, served in opened.read_index().entries():
+        lines += [
+            f"{group.value}/{model_name} taken back: {taken.version} proved worse than the version before it"
+            for taken in served.taken_back
+            if is_of_run(taken.run_id, job_id)
+        ]
         if is_of_run(served.version.rpartition("-")[0], job_id):
             provenance = opened.provenance_of(group, model_name, served.version).provenance
             what = "replaced" if provenance.parent else "first published"

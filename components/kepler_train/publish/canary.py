@@ -28,5 +28,7 @@ def run(decision: Path, store: str) -> None:
     if not canary.worse:
         keep_serving(target, judged.group, judged.model_name, canary.version)
     elif served is not None and served.version in {canary.version, canary.before}:
-        go_back(target, judged.group, judged.model_name, canary.before, in_place_of=canary.version)
+        go_back(
+            target, judged.group, judged.model_name, canary.before, in_place_of=canary.version, run_id=judged.run_id
+        )
         _log.info("%s: %s is taken back, %s is served again", name, canary.version, canary.before)

@@ -83,15 +83,19 @@ def rollback(store: Store, group: FeatureGroup, model_name: str, version: str = 
     return go_back(store, group, model_name, target, in_place_of=champion.version if champion else "")
 
 
-def go_back(store: Store, group: FeatureGroup, model_name: str, version: str, in_place_of: str) -> Served:
+def go_back(
+    store: Store, group: FeatureGroup, model_name: str, version: str, in_place_of: str, *, run_id: str = ""
+) -> Served:
     """Serve a version again in place of the champion, once it is verified, and see to what estimators copy.
+
+    `run_id` is that of the run which decided so, empty for a person.
 
     Raises StoreError where there is no such version or another champion came in between, DamagedModel where it is not
     whole.
     """
     with tempfile.TemporaryDirectory() as scratch:
         store.fetch_version(group, model_name, version, Path(scratch) / "version")
-    served = serve_again(store, group, model_name, version, in_place_of)
+    served = serve_again(store, group, model_name, version, in_place_of, run_id=run_id)
     dialects.derive(store)
     dialects.check(store, flat_name(group, model_name), served)
     return served

@@ -6,7 +6,7 @@ import msgspec
 
 from kepler_train.contract.errors import StoreError
 from kepler_train.contract.features import FeatureGroup
-from kepler_train.contract.models import Index, Served
+from kepler_train.contract.models import Index, Served, TakenBack
 from kepler_train.store import Store
 
 
@@ -17,16 +17,20 @@ def serve_new(store: Store, group: FeatureGroup, model_name: str, version: str, 
     version is being deleted, or where it was served before and taken back; WrongUsage where the store serves models of
     another runtime.
     """
-    return _serve(store, group, model_name, version, in_place_of, new=True)
+    return _serve(store, group, model_name, version, in_place_of, back=None)
 
 
-def serve_again(store: Store, group: FeatureGroup, model_name: str, version: str, in_place_of: str) -> Served:
+def serve_again(
+    store: Store, group: FeatureGroup, model_name: str, version: str, in_place_of: str, *, run_id: str = ""
+) -> Served:
     """Go back to a stored version: the champion `in_place_of` is taken back, and no run serves it again.
+
+    `run_id` is that of the run which decided so, empty for a person.
 
     Raises StoreError where another champion came in between or the version is being deleted, WrongUsage where the store
     serves models of another runtime.
     """
-    return _serve(store, group, model_name, version, in_place_of, new=False)
+    return _serve(store, group, model_name, version, in_place_of, back=TakenBack(in_place_of, run_id))
 
 
 def keep_serving(store: Store, group: FeatureGroup, model_name: str, version: str) -> None:
@@ -52,11 +56,12 @@ def require_champion(index: Index, group: FeatureGroup, model_name: str, *versio
         )
 
 
-def _serve(store: Store, group: FeatureGroup, model_name: str, version: str, in_place_of: str, *, new: bool) -> Served:
-    """Serve a stored version by compare-and-swap."""
+def _serve(
+    store: Store, group: FeatureGroup, model_name: str, version: str, in_place_of: str, *, back: TakenBack | None
+) -> Served:
+    """Serve a stored version by compare-and-swap: a new one, or again, as what it replaces is taken back."""
     stored = store.provenance_of(group, model_name, version)
     runtime = stored.provenance.candidate.runtime_name
-    served = Served(version=version, published=stored.provenance.published, provenance_sha256=stored.sha256, new=new)
 
     def change(index: Index) -> Index:
         current = index.served(group, model_name)
@@ -70,19 +75,21 @@ def _serve(store: Store, group: FeatureGroup, model_name: str, version: str, in_
             )
         # Still there: who deletes a version changes the index first, and then this change is made anew.
         store.provenance_of(group, model_name, version)
-        taken_back = set(current.taken_back) if current else set()
-        if new and version in taken_back:
+        before = {one.version: one for one in current.taken_back} if current else {}
+        if back is None and version in before:
             raise StoreError(
                 f"{version} of {group.value}/{model_name} was served before and taken back, so no run serves it again; "
                 "if it is to be served after all: kepler-train models rollback --version"
             )
-        taken_back = taken_back if new else {*taken_back, in_place_of} - {version, ""}
-        return _with(
-            msgspec.structs.replace(index, runtime=runtime),
-            group,
-            model_name,
-            msgspec.structs.replace(served, taken_back=tuple(sorted(taken_back))),
+        taken_back = {**before, back.version: back} if back else before
+        served = Served(
+            version=version,
+            published=stored.provenance.published,
+            provenance_sha256=stored.sha256,
+            new=back is None,
+            taken_back=tuple(taken_back[name] for name in sorted(taken_back) if name not in {version, ""}),
         )
+        return _with(msgspec.structs.replace(index, runtime=runtime), group, model_name, served)
 
     return store.update_index(change).models[group.value][model_name]
 

@@ -8,6 +8,7 @@ import pytest
 
 from kepler_train.contract.features import FeatureGroup
 from kepler_train.notify import channels, step
+from kepler_train.publish import serving
 from kepler_train.store import open_store
 from tests.alertmanager_server import AlertmanagerServer
 from tests.unit.publish import candidates
@@ -59,6 +60,20 @@ def test_a_first_model_is_called_that_and_a_run_that_changed_nothing_says_so(sto
     first, nothing = (posted["text"] for posted in receiver.posted)
     assert "• CounterOnly/steady first published: " in first
     assert nothing == "kepler-train run night 3 failed: no model changed"
+
+
+def test_a_champion_that_the_run_took_back_is_named(store):
+    index = open_store(store).read_index()
+    worse = index.served(FeatureGroup.COUNTER_ONLY, "eager").version
+    before = open_store(store).provenance_of(FeatureGroup.COUNTER_ONLY, "eager", worse).provenance.parent
+    serving.serve_again(
+        open_store(store), FeatureGroup.COUNTER_ONLY, "eager", before, worse, run_id="20261123T020000Z-3333"
+    )
+    with WebhookReceiver() as receiver:
+        tell(store, {WEBHOOK: receiver.url}, night="3")
+        tell(store, {WEBHOOK: receiver.url}, night="4")
+    assert f"CounterOnly/eager taken back: {worse} proved worse" in receiver.posted[0]["text"]
+    assert receiver.posted[1]["text"].endswith("no model changed")
 
 
 def test_what_slack_would_read_as_markup_is_escaped():

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from kepler_train.contract.errors import StoreError
-from kepler_train.contract.models import Canary, Index, Served, flat_name
+from kepler_train.contract.models import Canary, Index, Served, TakenBack, flat_name, read_decision
 from kepler_train.publish import canary, models, step
 from kepler_train.store import open_store
 from tests.unit.publish.candidates import GROUP, NAME, publish, rewrite_decision, write
@@ -49,7 +49,7 @@ def test_a_worse_champion_is_taken_back_for_good(nights, tmp_path):
     for _ in range(2):
         canary.run(decision, nights.address)
         assert_serves(nights.address, {FLAT: nights.first})
-        assert nights.served.taken_back == (nights.second,)
+        assert nights.served.taken_back == (TakenBack(nights.second, read_decision(decision).run_id),)
         assert not nights.served.new, "it is not compared with what was before it"
     with pytest.raises(StoreError, match=rf"{nights.second} .* was served before and taken back.*--version"):
         publish(tmp_path / "again", nights.address, "2", champion=nights.first)
@@ -57,14 +57,14 @@ def test_a_worse_champion_is_taken_back_for_good(nights, tmp_path):
     third = publish(tmp_path / "third", nights.address, "3", champion=nights.first).version
     assert_serves(nights.address, {FLAT: third})
     assert nights.served.new
-    assert nights.served.taken_back == (nights.second,)
+    assert [taken.version for taken in nights.served.taken_back] == [nights.second]
 
 
 def test_a_person_may_serve_it_all_the_same(nights):
     canary.run(nights.decision(), nights.address)
     models.rollback(open_store(nights.address), GROUP, NAME, nights.second)
     assert_serves(nights.address, {FLAT: nights.second})
-    assert nights.served.taken_back == (nights.first,)
+    assert nights.served.taken_back == (TakenBack(nights.first),)
     assert not nights.served.new
 
 
