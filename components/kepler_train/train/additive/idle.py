@@ -116,10 +116,11 @@ def _estimate(node: _Node) -> Idle:
     (quiet intervals use much), the node's own low energies stand in.
     """
     best: tuple[float, int, _Line] | None = None
-    for share in QUIET_SHARES:
+    usual = np.quantile(node.energy, np.minimum(np.array(QUIET_SHARES) + 0.25, 1.0))
+    for share, most in zip(QUIET_SHARES, usual, strict=True):
         quiet = min(max(LEAST_QUIET_INTERVALS, int(len(node.energy) * share)), len(node.energy))
         line = _robust_line(node, quiet)
-        if line.level > np.quantile(node.energy, min(share + 0.25, 1.0)) or line.intercept <= 0:
+        if line.level > most or line.intercept <= 0:
             continue
         bend, drift = CURVATURE * (line.level - line.intercept), SMALLEST_UNCERTAINTY * line.level
         uncertainty = float(np.sqrt(line.intercept_error**2 + bend**2 + drift**2))
@@ -203,5 +204,5 @@ def _slope_to_mean(node: _Node, activity: float, energy: float) -> float:
 def _standard_error(influence: Array, block: Integers) -> float:
     """Standard error of an estimate from how each interval moves it; intervals of one block are alike."""
     by_block = np.bincount(block, influence)
-    blocks = max(len(np.unique(block)), 2)
+    blocks = max(int(np.count_nonzero(np.bincount(block))), 2)
     return float(np.sqrt(max(influence @ influence, by_block @ by_block * blocks / (blocks - 1))))

@@ -95,6 +95,7 @@ def moments_of(rows: IntervalRows, weight: Array, fold: npt.NDArray[np.int64], s
     for number in range(folds):
         part = columns[ends[number * nodes] : ends[(number + 1) * nodes], :-1]
         products[number] = part.T @ part
-    of_idle = sum_by_interval(ends, (columns * relative[:, None]).T).T
+    columns *= relative[:, None]
+    of_idle = sum_by_interval(ends, columns.T).T
     intervals = np.diff(ends).astype(np.float64)
     return Moments(products, of_idle.reshape(folds, nodes, -1), intervals.reshape(folds, nodes))

@@ -20,7 +20,7 @@ Array = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
-SAMPLED_INTERVALS = 6_000
+SAMPLED_INTERVALS = 5_000
 SAMPLED_POD_ROWS = 10_000
 CHUNK_POD_ROWS = 2_048
 """Pod rows whose units are computed at once; they should fit into a processor's cache."""
