@@ -29,7 +29,7 @@ def check(done: Done) -> None:
         assert candidate.idle_of(node.name) == pytest.approx(node.idle_millijoules, rel=0.12)
         assert candidate.idle_evidence[node.name].source is IdleSource.FURTHER
     page = Path(done.result["report"]).read_text()
-    assert "a further window, in which the node rested" in page
+    assert "2 nodes: a further window" in page
 
 
 @pytest.mark.e2e

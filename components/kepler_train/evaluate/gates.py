@@ -27,8 +27,9 @@ BEATS_CONSTANT = "beats a constant"
 MOST_PODS = 1000
 REST_SHARE = 0.05
 """Pods that do nothing may make up this share of what their node draws, not more."""
-IDLE_MARGIN = 1.1
-"""Idle may lie above a node's least energy by the error of that, a mean over one block and the least of many."""
+IDLE_MARGIN = 1.25
+"""Idle may lie above a node's least energy by the errors of both: that is the least of many noisy means over a block.
+One node in a hundred must not keep a model from the others."""
 
 
 def try_candidate(

@@ -14,11 +14,11 @@ _LEAST_SURE_LISTED = 5
 GUIDE = "What to record, docs/what-to-record.md, says which windows help."
 
 _SOURCES = {
-    IdleSource.QUIET: "quiet intervals of this window",
-    IdleSource.FURTHER: "a further window, in which the node rested",
-    IdleSource.EXTRAPOLATED: "extrapolated: the node never rests",
+    IdleSource.QUIET: "quiet intervals",
+    IdleSource.FURTHER: "a further window",
+    IdleSource.EXTRAPOLATED: "extrapolated, never rests",
 }
-_UNSAID = "the training pipeline, which does not say how sure it is"
+_UNSAID = "the training pipeline"
 
 _VERDICTS = {
     SplitVerdict.DETERMINED: "Workloads vary independently: the data determine how nodes' energy splits among pods.",
