@@ -84,6 +84,8 @@ def _made(runtime: Runtime) -> Path:
         with (folder.parent / f".{folder.name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not python.exists():
+                for left in filter(Path.is_dir, folder.parent.glob(f".{folder.name}.*")):  # of one that was killed
+                    shutil.rmtree(left)
                 _make(runtime, folder)
     except OSError as cause:
         raise NoInterpreter(f"cannot make {folder}: {cause.strerror}; is there room, 1.5 GB?") from cause

@@ -77,6 +77,8 @@ def test_the_lock_file_has_the_versions_that_the_runtime_must_have(runtime):
 
 def test_it_is_made_once_whoever_wants_it(cache, tiny, caplog):
     caplog.set_level(logging.INFO, "kepler_train")
+    left = cache / f".{interpreters._folder_of(tiny).name}.killed" / "runtime"
+    left.mkdir(parents=True)
     with ThreadPoolExecutor(3) as threads:
         made = list(threads.map(interpreters._made, [tiny] * 3))
     assert len(set(made)) == 1
