@@ -40,4 +40,6 @@ def metrics(decision: Decision) -> dict[str, float | str]:
         figures["candidate_bias_percent"] = round(decision.candidate.bias_percent, 3)
         figures["improvement_percent"] = round(decision.improvement_percent, 3)
         figures["improvement_noise_percent"] = round(decision.noise_percent, 3)
+    if decision.whole_node is not None and decision.whole_node.score is not None:
+        figures["whole_node_error_percent"] = round(decision.whole_node.score.mape_percent, 3)
     return figures

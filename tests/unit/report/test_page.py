@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections import Counter
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from kepler_train.contract.features import FeatureGroup
-from kepler_train.contract.models import read_decision
+from kepler_train.contract.models import DECISION_FILE, WholeNode, read_decision
 from kepler_train.report import evaluation
 from tests.unit.report.builders import Model, build, night, realistic_models, realistic_run
 from tests.unit.report.html_check import check_page
@@ -54,6 +56,20 @@ def test_the_page_of_every_evaluation_is_whole(realistic, tmp_path):
         decision = read_decision(folder)
         assert page.all("h1")[0].text == f"{decision.group.value}/{decision.model_name}"
         assert decision.reason in page.text
+
+
+def test_an_evaluation_shows_what_became_of_the_model_of_the_whole_node(realistic, tmp_path):
+    folder = next(folder for folder in realistic.decisions if read_decision(folder).candidate)
+    decided = read_decision(folder)
+    shutil.copytree(folder, tmp_path / "decision")
+    whole_node = WholeNode(usable=False, reason=f"no better than noise {HOSTILE}", score=decided.candidate)
+    msgspec.structs.replace(decided, whole_node=whole_node).write(tmp_path / "decision" / DECISION_FILE)
+    evaluation.write(tmp_path / "decision", tmp_path / "page.html")
+    assert (
+        f"no better than noise {HOSTILE}; it is not published." in check_page((tmp_path / "page.html").read_text()).text
+    )
+    figures = evaluation.metrics(read_decision(tmp_path / "decision"))
+    assert figures["whole_node_error_percent"] == figures["candidate_error_percent"]
 
 
 def test_text_from_outside_never_becomes_markup(tmp_path, report):
