@@ -17,6 +17,7 @@ from kepler_train.contract.models import (
     PROVENANCE_FILE,
     SCALER_FILE,
     Gate,
+    checksums_of,
     flat_name,
     read_candidate,
     version_key,
@@ -263,3 +264,29 @@ def test_of_twenty_who_replace_the_same_champion_one_wins_and_the_others_say_so(
     assert_serves(address, {FLAT: served})
     model = copy_of(store)[FLAT]["model.sav"]
     assert int(model) == results.index(DONE)
+
+
+@pytest.mark.parametrize(
+    "name", ["../escaped", "/etc/escaped", "a/b", "a\\b", "..", ".", ".hidden", "", "a\0b", "x" * 300]
+)
+def test_a_model_name_that_leads_elsewhere_is_refused_and_nothing_is_written(address, tmp_path, name):
+    candidate, decision = write(tmp_path)
+    msgspec.structs.replace(read_candidate(candidate), model_name=name).write(candidate / CANDIDATE_FILE)
+    metadata = candidate / MODEL_FOLDER / METADATA_FILE
+    metadata.write_text(json.dumps({**json.loads(metadata.read_text()), "model_name": name}))
+    rewrite_decision(decision, model_name=name, judged_files=checksums_of(candidate))
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises((WrongUsage, BrokenContract)):
+        step.run(candidate, decision, address)
+    assert everything(address) == {}
+    assert [path for path in sorted(tmp_path.rglob("*")) if path not in before and path.name != "store"] == []
+
+
+@pytest.mark.parametrize("file", ["DynPower.zip", "AbsPower.zip", PROVENANCE_FILE])
+def test_a_file_in_the_place_of_one_of_the_versions_own_is_refused(address, tmp_path, file):
+    candidate, decision = write(tmp_path)
+    (candidate / MODEL_FOLDER / file).write_bytes(b"not ours")
+    rewrite_decision(decision, judged_files=checksums_of(candidate))
+    with pytest.raises(BrokenContract, match=f"{file}, which is no file of a model"):
+        step.run(candidate, decision, address)
+    assert everything(address) == {}
