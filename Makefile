@@ -58,6 +58,7 @@ images: ## build the images with Docker: IMAGES="steps sync", BASE=your-own-base
 			--tag kepler-train/$$name:$(TAG) --file images/$$name.Dockerfile . >/dev/null \
 		&& $(DOCKER) image inspect --format '{{index .RepoTags 0}} {{.Size}} bytes' kepler-train/$$name:$(TAG) || exit; \
 	done
+	@printf '{%s}\n' "$$(for name in $(IMAGES); do printf '"%s": "kepler-train/%s:$(TAG)", ' $$name $$name; done | sed 's/, $$//')" > images/local.json
 
 servers: ## real servers and tools for the tests, built once a machine: Prometheus (apt), MinIO and others (go install)
 	@SERVERS="$(SERVERS)" KUSTOMIZE_MODULE="$(KUSTOMIZE_MODULE)" MINIO_MODULE="$(MINIO_MODULE)" \

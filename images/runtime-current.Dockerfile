@@ -15,7 +15,9 @@ COPY pipelines /src/pipelines
 RUN /opt/tools/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /tmp/wheel /src \
  && /opt/tools/bin/pip --python /opt/kepler-train/bin/python install --no-cache-dir --no-deps /tmp/wheel/*.whl \
  && /opt/tools/bin/cyclonedx-py environment --output-reproducible --output-file /opt/kepler-train/sbom.cdx.json \
-        /opt/kepler-train/bin/python
+        /opt/kepler-train/bin/python \
+# Libraries' own tests and C headers are a fifth of it.
+ && find /opt/kepler-train/lib -type d \( -name tests -o -name include \) -prune -exec rm -rf {} +
 
 FROM ${BASE}
 ARG VERSION=0.1.0

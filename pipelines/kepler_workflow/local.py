@@ -1,4 +1,4 @@
-"""The workflow on this machine: the very graph that is compiled, run by kfp.local, a process for each task.
+"""The workflow on this machine: the very graph that is compiled, run by kfp.local in processes or containers.
 
 kfp.local runs the tasks of a static graph one after another and narrates all of it. Here feature groups, which do not
 depend on each other, are started ahead of their turn; each task's output goes to a log of its own; people get a line a
@@ -27,15 +27,16 @@ from pathlib import Path
 from typing import IO, Any, TextIO
 
 from kfp import local
-from kfp.local import logging_utils, subprocess_task_handler
+from kfp.local import docker_task_handler, logging_utils, subprocess_task_handler
 from kfp.local.orchestrator import enhanced_dag_orchestrator
 from kfp.local.status import Status
 
 from kepler_train.contract.features import FeatureGroup
 from kepler_train.contract.models import Decision, flat_name, read_decision
 from kepler_train.contract.runtimes import CURRENT, RUNTIMES, Runtime
+from kepler_workflow.containers import Containers
 from kepler_workflow.interpreters import interpreter_of, library_path
-from kepler_workflow.policy import Placement
+from kepler_workflow.policy import Placement, read_images
 from kepler_workflow.workflow import Catalogue, build_workflow
 
 CORES = len(os.sched_getaffinity(0))
@@ -92,18 +93,25 @@ def run_locally(
     runtime: Runtime = RUNTIMES[CURRENT],
     *,
     canary: bool = False,
+    containers: Containers | None = None,
 ) -> Outcome:
     """Run the workflow with these parameters in a new folder; `progress` gets a line per task.
 
-    What fails is in the outcome and is not raised, but for NoInterpreter, where the runtime is not to be had.
+    Tasks run in `containers`, where given, else in processes. What fails is in the outcome and is not raised, but for
+    NoInterpreter and NoContainers, where what tasks run in is not to be had.
     """
-    placement = Placement(runtime=runtime)
-    pythons = {placement.images[runtime.image]: interpreter_of(runtime)}
+    placement = Placement(runtime=runtime, images=containers.images if containers else read_images())
+    pythons = {}
+    if containers:
+        containers.require([placement.images["steps"], placement.images[runtime.image]])
+    else:
+        pythons[placement.images[runtime.image]] = interpreter_of(runtime)
     workflow = build_workflow(catalogue, placement, canary=canary)
-    run = _LocalRun(folder.absolute(), workflow.pipeline_spec, progress, pythons)
+    run = _LocalRun(folder.absolute(), workflow.pipeline_spec, progress, pythons, containers)
+    runner = local.DockerRunner() if containers else local.SubprocessRunner(use_venv=False)
     started = time.monotonic()
     with run.in_place_of_kfp():
-        local.init(local.SubprocessRunner(use_venv=False), str(run.folder / "artifacts"), raise_on_error=False)
+        local.init(runner, str(run.folder / "artifacts"), raise_on_error=False)
         workflow(**parameters)
     run.outcome.seconds = time.monotonic() - started
     run.outcome.decisions.sort(key=lambda decision: (list(FeatureGroup).index(decision.group), decision.model_name))
@@ -111,14 +119,22 @@ def run_locally(
 
 
 class _LocalRun:
-    def __init__(self, folder: Path, pipeline_spec: Any, progress: TextIO, pythons: Mapping[str, str]) -> None:
-        """Take, with the workflow, the interpreters that stand for its images, where not this one."""
+    def __init__(
+        self,
+        folder: Path,
+        pipeline_spec: Any,
+        progress: TextIO,
+        pythons: Mapping[str, str],
+        containers: Containers | None,
+    ) -> None:
+        """Take, with the workflow, the interpreters that stand for its images, where not this one, or containers."""
         self.folder = folder
         self.outcome = Outcome(folder)
         self._progress = progress
         self._components = pipeline_spec.components
         self._executors = pipeline_spec.deployment_spec["executors"]
         self._pythons = pythons
+        self._containers = containers
         self._total = sum(map(_is_task, self._components.values()))
         self._done = 0
         self._lock = threading.Lock()
@@ -140,6 +156,7 @@ class _LocalRun:
             contextlib.redirect_stdout(io.StringIO()),
             _replaced(enhanced_dag_orchestrator, "execute_task", self._execute),
             _replaced(subprocess_task_handler, "run_local_subprocess", self._run_process),
+            _replaced(docker_task_handler, "run_docker_container", self._run_container),
             _replaced(logging_utils, "local_logger_context", contextlib.nullcontext),
             _replaced(logging_utils, "indented_print", contextlib.nullcontext),
             self._groups,  # the last, so that an interrupted run waits for its groups while all this holds
@@ -185,6 +202,7 @@ class _LocalRun:
         title = task_spec.task_info.name
         log = self.folder / "logs" / f"{re.sub(r'[^A-Za-z0-9._]+', '-', title)}.log"
         self._thread.log = log
+        self._thread.step = title.rpartition(": ")[2]
         image = self._executors[self._components[task_spec.component_ref.name].executor_label]["container"]["image"]
         self._thread.python = self._pythons.get(image, sys.executable)
         self._thread.usage = None
@@ -239,6 +257,11 @@ class _LocalRun:
             if code not in {0, 1}:  # 1 is an exception; others: killed, not found, not executable
                 log.write(f"\nthe process ended with exit code {code}\n".encode())
         return code
+
+    def _run_container(self, client: Any, image: str, command: list[str], **_: Any) -> int:
+        assert self._containers is not None  # noqa: S101 (else kfp was given another runner)
+        with self._thread.log.open("ab") as log:
+            return self._containers.run(client, image, command, folder=self.folder, step=self._thread.step, log=log)
 
     def _say(self, line: str) -> None:
         print(line.rstrip(), file=self._progress, flush=True)

@@ -19,6 +19,7 @@ from kepler_train.contract.features import FeatureGroup, group_named
 from kepler_train.contract.runtimes import CURRENT, RUNTIMES, runtime_named
 
 if TYPE_CHECKING:
+    from kepler_workflow.containers import Containers
     from kepler_workflow.local import Outcome
 
 
@@ -37,6 +38,10 @@ def add_commands(commands: Any) -> None:
     add_groups_option(run)
     add_runtime_option(run)
     add_canary_option(run)
+    run.add_argument(
+        "--engine", choices=("process", "docker"), default="process", help="what a task runs in (default: process)"
+    )
+    run.add_argument("--images", type=Path, metavar="FILE", help="with --engine docker: JSON with other images to use")
     run.add_argument("--runs", type=Path, default=Path("runs"), help="where the run's folder is made (default: runs)")
     add_json_option(run)
     run.set_defaults(command=run_here)
@@ -82,7 +87,7 @@ def add_canary_option(command: argparse.ArgumentParser) -> None:
 
 
 def run_here(arguments: argparse.Namespace) -> int:
-    """Run the workflow in processes; prints what became of every pipeline, and where the report is."""
+    """Run the workflow in processes or containers; prints what became of every pipeline, and where the report is."""
     require_kfp()
     from kepler_train.extract import resolve
     from kepler_train.store import open_store
@@ -104,10 +109,28 @@ def run_here(arguments: argparse.Namespace) -> int:
     }
     resolve.run(**window, now=now)  # as is a window that cannot be meant
     parameters = {"store": arguments.store, **window}
-    outcome = run_locally(catalogue, parameters, folder, sys.stderr, arguments.runtime, canary=arguments.canary)
+    containers = None
+    if arguments.engine == "docker":
+        if "://" not in arguments.store:
+            parameters["store"] = str(Path(arguments.store).absolute())
+        containers = _containers(arguments.images, parameters)
+    outcome = run_locally(
+        catalogue, parameters, folder, sys.stderr, arguments.runtime, canary=arguments.canary, containers=containers
+    )
     write_json(arguments.json, _as_json(outcome))
     _tell(outcome)
     return 0 if outcome.succeeded else 1
+
+
+def _containers(images: Path | None, parameters: dict[str, Any]) -> Containers:
+    """Containers that see the recordings, and the store where it is a folder."""
+    from kepler_workflow.containers import Containers
+    from kepler_workflow.policy import read_images
+
+    store = [] if "://" in parameters["store"] else [Path(parameters["store"])]
+    for folder in store:
+        folder.mkdir(parents=True, exist_ok=True)
+    return Containers(read_images(images), [Path(file) for file in parameters.get("recordings", ())], store)
 
 
 def require_kfp() -> None:

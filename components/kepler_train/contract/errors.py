@@ -69,3 +69,7 @@ class NotDelivered(KeplerTrainError):
 
 class RolloutError(KeplerTrainError):
     """Estimators could not be made to take up a set: Kubernetes is away, or refuses."""
+
+
+class NoContainers(KeplerTrainError):
+    """Containers cannot be started on this machine: no Docker, or an image is not to be had."""

@@ -1,0 +1,39 @@
+"""What a container of a task is given, and what is said where none can be started."""
+
+from __future__ import annotations
+
+import pytest
+
+from kepler_train.contract.errors import NoContainers
+from kepler_workflow.containers import Containers, environment_of
+
+
+def test_a_task_sees_of_the_environment_what_its_step_gets_in_a_cluster(monkeypatch):
+    everything = {
+        "PROMETHEUS_PASSWORD": "of Prometheus",
+        "AWS_SECRET_ACCESS_KEY": "of the bucket",
+        "KEPLER_TRAIN_SIGNING_KEY_FILE": "/keys/signing.pem",
+        "KEPLER_TRAIN_WEBHOOK_URL": "https://hooks.example/secret",
+        "AWS_ENDPOINT_URL": "http://minio:9000",
+        "HOME": "/home/somebody",
+    }
+    for name, value in everything.items():
+        monkeypatch.setenv(name, value)
+    for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "KEPLER_TRAIN_VERIFY_KEYS_FILE", "KEPLER_TRAIN_UNSIGNED"):
+        monkeypatch.delenv(name, raising=False)
+    seen = {step: set(environment_of(step)) for step in ("train", "extract", "evaluate", "publish", "notify")}
+    bucket = {"AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL"}
+    assert seen == {
+        "train": set(),
+        "extract": {"PROMETHEUS_PASSWORD", "AWS_ENDPOINT_URL"},
+        "evaluate": bucket,
+        "publish": bucket | {"KEPLER_TRAIN_SIGNING_KEY_FILE"},
+        "notify": bucket | {"KEPLER_TRAIN_WEBHOOK_URL"},
+    }
+    assert environment_of("publish")["KEPLER_TRAIN_SIGNING_KEY_FILE"] == "/keys/signing.pem"
+
+
+def test_without_docker_the_run_ends_before_it_starts(monkeypatch, tmp_path):
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
+    with pytest.raises(NoContainers, match=r"no container can be started: .*; is Docker running.*make images"):
+        Containers().require(["steps"])
