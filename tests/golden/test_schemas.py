@@ -50,7 +50,7 @@ def test_what_a_document_of_the_first_schema_says_is_understood():
     assert (first.group, first.model_name, first.improved, first.champion_version) == (GROUP, "linear", True, "")
     assert (later.improved, later.champion_version) == (False, "20261123T210105Z-53b3-3ea51068")
     assert len(first.blocks) == first.held_out["blocks"] == 11
-    assert Candidate.read(folder / "candidate.json").runtime["sklearn"] == "1.9.0"
+    assert Candidate.read(folder / "candidate.json").runtime["sklearn"] == "1.9.1"
     assert WindowSummary.read(folder / "window.json").nodes == ("node1", "node2", "node3")
     assert Part.read(folder / "training-part.json").group is GROUP
 
