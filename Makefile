@@ -36,7 +36,7 @@ format: $(VENV)/dev ## put the code into shape
 	$(BIN)/ruff format
 
 lock: ## resolve the lock files anew (needs uv)
-	uv pip compile pyproject.toml requirements/build.in --extra keras --extra workflow --extra sync --universal --python-version 3.11 \
+	uv pip compile pyproject.toml requirements/build.in --extra keras --extra workflow --extra sync --extra safe-form --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade -o requirements/run.lock
 	uv pip compile pyproject.toml requirements/build.in --all-extras --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-annotate --no-header --constraint requirements/run.lock -o requirements/dev.lock

@@ -27,6 +27,9 @@ DYN_POWER, ABS_POWER = "DynPower", "AbsPower"
 ARCHIVE_FILES = {DYN_POWER: "DynPower.zip", ABS_POWER: "AbsPower.zip"}
 """Output type to the file of a stored version that later estimators fetch."""
 
+SAFE_FILE = "model.skops"
+"""In a candidate and a version: the scikit-learn model in a form that holds no code. Estimators do not read it."""
+
 CANDIDATE_FILE = "candidate.json"
 MODEL_FOLDER = "model"
 """In a candidate: the folder with the estimator's files (metadata.json without scores, scaler, model, transformers)."""

@@ -8,7 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from kepler_train.contract.errors import BrokenContract, DamagedModel, NotLoadable
-from kepler_train.contract.models import ARCHIVE_FILES, METADATA_FILE, PROVENANCE_FILE, Provenance, Score
+from kepler_train.contract.models import ARCHIVE_FILES, METADATA_FILE, PROVENANCE_FILE, SAFE_FILE, Provenance, Score
 from kepler_train.estimators.d351cbf import read_metadata
 
 D351CBF = "d351cbf"
@@ -16,7 +16,7 @@ D351CBF = "d351cbf"
 
 SUMS_FILE = "SHA256SUMS"
 
-_ARCHIVES = set(ARCHIVE_FILES.values())
+_OTHERS = {*ARCHIVE_FILES.values(), SAFE_FILE}
 """Of no use to this generation."""
 
 
@@ -32,7 +32,7 @@ def estimator_files(version: Path, name: str) -> dict[str, bytes]:
         raise DamagedModel(
             f"what is served as {name} is no model for an estimator: {cause}; publish another"
         ) from cause
-    files = {file.name: file.read_bytes() for file in sorted(version.iterdir()) if file.name not in _ARCHIVES}
+    files = {file.name: file.read_bytes() for file in sorted(version.iterdir()) if file.name not in _OTHERS}
     renamed = with_name(files.pop(METADATA_FILE), name)
     sums = {file: sha256(content).hexdigest() for file, content in {**files, METADATA_FILE: renamed}.items()}
     listed = "".join(f"{checksum}  {file}\n" for file, checksum in sums.items())

@@ -18,6 +18,7 @@ from kepler_train.contract.models import (
     MODEL_FOLDER,
     NODE_MODEL_FOLDER,
     PROVENANCE_FILE,
+    SAFE_FILE,
     SCALER_FILE,
     Candidate,
     Decision,
@@ -34,7 +35,8 @@ def compose(folder: Path, candidate: Candidate, decision: Decision, into: Path) 
     """Put a version's files but its provenance into the new folder `into`, and return that provenance.
 
     `folder` is the candidate's. Beside the files of its model, which estimators of d351cbf read, a version has the
-    archives that later ones read: of the model of pods, and, where evaluation found it of use, of the whole node.
+    archives that later ones read: of the model of pods, and, where evaluation found it of use, of the whole node; and
+    the model's safe form, if training wrote one.
 
     The version's name begins with the run's id, so that versions sort by their runs, and ends in a checksum of the
     files and of the champion they were judged against: the same candidate published again is the same version.
@@ -52,6 +54,8 @@ def compose(folder: Path, candidate: Candidate, decision: Decision, into: Path) 
     (into / METADATA_FILE).write_bytes(metadata)
     for name, archive in _archives(folder, candidate, decision, into).items():
         (into / name).write_bytes(archive)
+    if (folder / SAFE_FILE).is_file():
+        shutil.copyfile(folder / SAFE_FILE, into / SAFE_FILE)
     checksums = {file.name: sha256(file.read_bytes()).hexdigest() for file in sorted(into.iterdir())}
     content = json.dumps([checksums, decision.champion_version], sort_keys=True).encode()
     return Provenance(
@@ -96,7 +100,7 @@ def _model_files(model: Path, metadata: Metadata) -> list[Path]:
     if missing:
         raise BrokenContract(f"{model} lacks {', '.join(missing)}, which its {METADATA_FILE} names; train again")
     files = [file for file in sorted(model.iterdir()) if file.name != METADATA_FILE]
-    reserved = {PROVENANCE_FILE, *ARCHIVE_FILES.values()}
+    reserved = {PROVENANCE_FILE, SAFE_FILE, *ARCHIVE_FILES.values()}
     odd = [file.name for file in files if file.is_symlink() or not file.is_file() or file.name in reserved]
     if odd:
         raise BrokenContract(f"{model} holds {', '.join(odd)}, which is no file of a model; train again")

@@ -132,6 +132,7 @@ class TrainPipeline(ABC):
     def update(self, fitted: Fitted) -> Decision | None:
         """Write the candidate; given a store, compare it with the champion there and publish it if it is better."""
         from kepler_train.train.candidate import write_model
+        from kepler_train.train.safe_form import write_safe_form
 
         if not fitted.idle_millijoules and self._training_part is not None:
             idle = self._training_part.idle()
@@ -141,6 +142,7 @@ class TrainPipeline(ABC):
                 idle_evidence={node: estimate.evidence for node, estimate in idle.items()},
             )
         write_model(self, fitted, self.model_folder)
+        write_safe_form(fitted, self.model_class, self.folder)
         self.fitted = fitted
         if self.store is not None:
             self.decision = self._compare(self.store)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 
 import numpy as np
@@ -74,7 +75,7 @@ class WritesItself(Counters):
         other = Counters(self.folder / "other")
         other.update(fitted)
         other.model_folder.rename(self.model_folder)
-        (self.folder / "other").rmdir()
+        shutil.rmtree(self.folder / "other")
         path = self.model_folder / "metadata.json"
         path.write_text(path.read_text().replace('"counters"', '"writes-itself"'))
 
