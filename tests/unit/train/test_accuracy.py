@@ -70,8 +70,8 @@ def mape_over_held_out_fifths(intervals, features, shape):
 @pytest.mark.parametrize(
     ("group", "most"),
     [
-        (FeatureGroup.COUNTER_ONLY, 3.8),
-        (FeatureGroup.WORKLOAD_ONLY, 3.6),
+        (FeatureGroup.COUNTER_ONLY, 3.6),
+        (FeatureGroup.WORKLOAD_ONLY, 3.5),
         (FeatureGroup.BPF_ONLY, 19.5),
         (FeatureGroup.CGROUP_ONLY, 25.0),
         (FeatureGroup.KUBELET_ONLY, 34.0),

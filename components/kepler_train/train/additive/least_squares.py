@@ -71,15 +71,14 @@ class LeastSquares:
         return LeastSquares(self._sample.of(nodes), self._basis, self._blocks, self._prior)
 
     def fit(self) -> Solution:
-        """Fit; intervals are weighed first by how far the node model is off, then by how far the function is."""
+        """Fit; intervals are weighed by how far off the node model is, then the function that adds up best."""
         intervals = self._sample.intervals
         model = fit_node_model(intervals, self._basis, self._prior)
         split = split_of(model, self._sample, self._basis.units)
-        moments = self._moments(huber(model.errors(intervals)))
-        prior = self._prior_of(model)
-        strength = self._choose_strength(moments, split, prior)
-        first = self._solve(moments, split, strength, prior)
-        return self._solve(self._moments(huber(first.errors(intervals))), split, strength, prior)
+        prior, least = self._prior_of(model), SPLIT_STRENGTHS[0]
+        first = self._solve(self._moments(huber(model.errors(intervals))), split, least, prior)
+        moments = self._moments(huber(first.errors(intervals)))
+        return self._solve(moments, split, self._choose_strength(moments, split, prior), prior)
 
     def _moments(self, weight: Array) -> Moments:
         shape = (self._folds, len(self._prior.millijoules))
