@@ -61,7 +61,7 @@ class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
                     "use the kepler-train that wrote it, or a later one"
                 )
             return msgspec.json.decode(content, type=cls)
-        except (msgspec.DecodeError, UnicodeDecodeError) as cause:
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as cause:
             raise BrokenContract(
                 f"{origin} is not a {cls.__name__} document of this version: {cause}; "
                 "was it written by another version, or damaged?"
