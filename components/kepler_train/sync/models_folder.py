@@ -88,15 +88,12 @@ def sync(store: Store, dialect: str, into: Path, runtime: str = CURRENT_RUNTIME)
     served, StoreError where the store is away.
     """
     require_dialect(dialect)
-    link = into / CURRENT
-    taken = link.exists() and not link.is_symlink() and not _is_empty(link)
-    if taken or (into.exists() and not into.is_dir()):
-        raise WrongUsage(f"{link} was not made by sync, and is left as it is; remove it, or name another folder")
     index = read_served(store, runtime)
-    current = find_current(into)
-    if current is not None and current.version == set_version(index, dialect):
-        return current
     try:
+        _require_own(into)
+        current = find_current(into)
+        if current is not None and current.version == set_version(index, dialect):
+            return current
         with _locked(into), _cleared(into / _SETS) as new:
             made = _make(store, index, dialect, new)
             _take_up(into, new)
@@ -107,16 +104,23 @@ def sync(store: Store, dialect: str, into: Path, runtime: str = CURRENT_RUNTIME)
 
 def find_current(into: Path) -> ModelSet | None:
     """Find the set in use, if it is whole and unaltered; None where it is not, or where there is none."""
-    models = (into / CURRENT).resolve()
     try:
+        models = (into / CURRENT).resolve()
         current = ModelSet.read(models.with_name(_SET_FILE))
         found = {path.relative_to(models).as_posix(): path for path in models.rglob("*") if not path.is_dir()}
-        whole = found.keys() == current.files.keys()
-        return (
-            current if whole and all(_checksum(path) == current.files[name] for name, path in found.items()) else None
-        )
+        if found.keys() != current.files.keys():
+            return None
+        return current if all(_checksum(path) == current.files[name] for name, path in found.items()) else None
     except (BrokenContract, OSError):
         return None
+
+
+def _require_own(into: Path) -> None:
+    """Raise WrongUsage where something else stands in the link's place; an empty folder may give way to it."""
+    link = into / CURRENT
+    is_empty = link.is_dir() and not any(link.iterdir())
+    if (link.exists() and not link.is_symlink() and not is_empty) or (into.exists() and not into.is_dir()):
+        raise WrongUsage(f"{link} was not made by sync, and is left as it is; remove it, or name another folder")
 
 
 def _make(store: Store, index: Index, dialect: str, new: Path) -> ModelSet:
@@ -156,10 +160,6 @@ def _take_up(into: Path, new: Path) -> None:
     for folder in (into / _SETS).iterdir():
         if folder.name not in {token, before}:
             _remove(folder)
-
-
-def _is_empty(path: Path) -> bool:
-    return path.is_dir() and not any(path.iterdir())
 
 
 def _checksum(file: Path) -> str:

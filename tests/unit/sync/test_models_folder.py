@@ -183,8 +183,9 @@ def test_two_at_once_in_one_folder_do_not_undo_each_other(directory, tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_said(directory, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(NotWritable, match="cannot write"):
-        sync(directory, "d351cbf", tmp_path / "file" / "models")
+    for into in (tmp_path / "file" / "models", tmp_path / (300 * "x")):
+        with pytest.raises(NotWritable, match="cannot write"):
+            sync(directory, "d351cbf", into)
 
 
 def test_who_opens_the_folder_finds_a_whole_set_at_every_moment(tmp_path):
