@@ -8,12 +8,14 @@ from typing import Any
 
 
 class _WithoutSignatures(argparse.Action):
-    """Makes the choice where every process of a run finds it: in the environment."""
+    """Makes the choice where every process of a run finds it, in the environment, in place of any keys there."""
 
     def __init__(self, option_strings: list[str], dest: str, **options: Any) -> None:
         super().__init__(option_strings, dest, nargs=0, **options)
 
     def __call__(self, *_: object) -> None:
+        for keys in ("KEPLER_TRAIN_SIGNING_KEY_FILE", "KEPLER_TRAIN_VERIFY_KEYS_FILE"):
+            os.environ.pop(keys, None)
         os.environ["KEPLER_TRAIN_UNSIGNED"] = "true"
 
 
