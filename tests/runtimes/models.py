@@ -62,8 +62,13 @@ def answer(folder: Path) -> None:
             files = {file.name: file.read_bytes() for file in (candidate / model).iterdir()}
             names = [archive.archive_name(feature) for feature in described.features]
             archives = {output_type: archive.archived(files, output_type)}
+            request = archive.request_for(output_type, names, asked)
             with archive.estimator_of(archives) as estimator, listening(estimator) as socket:
-                found[output_type] = ask(socket, archive.request_for(output_type, names, asked))
+                found[output_type] = ask(socket, request)
+            kept = folder / "archives" / candidate.name
+            kept.mkdir(parents=True, exist_ok=True)
+            (kept / f"{output_type}.zip").write_bytes(archives[output_type])
+            (kept / f"{output_type}.json").write_bytes(request)
         answers[candidate.name] = {"model_class": described.model_class, "runtime": described.runtime, **found}
     (folder / "answers.json").write_text(json.dumps(answers))
 

@@ -109,4 +109,6 @@ def test_the_estimators_images_read_what_is_made_for_them(made, answers):
     read = json.loads((made / "python38.json").read_text())
     assert read.keys() == answers.keys()
     for name, powers in read.items():
-        assert powers == pytest.approx(answers[name][D351CBF], rel=1e-9), name
+        assert set(powers) == set(DIALECTS)
+        for dialect in DIALECTS:
+            assert powers[dialect] == pytest.approx(answers[name][dialect], rel=1e-9), (name, dialect)

@@ -10,8 +10,10 @@ from kepler_train.contract.models import MODEL_FOLDER, NODE_MODEL_FOLDER, read_c
 from kepler_train.contract.parts import IntervalBatch, interval_batches, read_part
 from kepler_train.estimators.d351cbf import Model, load
 from kepler_train.train import step, synthetic
-from kepler_train.train.registry import Entry, pipelines_of
+from kepler_train.train.registry import Entry, find, pipelines_of
+from kepler_train.train.whole_node import fit_whole_node
 from tests.unit.train import authors
+from tests.unit.train.test_accuracy import batch_of, recorded
 
 
 def asked(model: Model, batch: IntervalBatch, scale: float = 1.0):
@@ -90,3 +92,21 @@ def test_a_failed_training_leaves_none(part_of, tmp_path):
     entry = Entry(FeatureGroup.COUNTER_ONLY, "raises", "tests.unit.train.authors:Raises")
     assert step.train(part, read_part(part), entry, tmp_path / "out").status == "failed"
     assert not (tmp_path / "out" / NODE_MODEL_FOLDER).exists()
+
+
+@pytest.mark.recordings
+@pytest.mark.parametrize(("pipeline", "most"), [("CounterOnly/concave", 3.8), ("BPFOnly/curved", 21.5)])
+def test_recordings_of_a_real_node(recordings, tmp_path, pipeline, most):
+    """Held out are every fifth of the blocks in turn; a constant misses by 47 %."""
+    own = find(pipeline).load()(tmp_path)
+    intervals = [one for name in ("idle", "coremark") for one in recorded(recordings[name], own.features)]
+    number = {block: at for at, block in enumerate(sorted({time // 60 for time, _, _ in intervals}))}
+    errors = []
+    for fold in range(5):
+        held = [one for one in intervals if number[one[0] // 60] % 5 == fold]
+        rest = batch_of([one for one in intervals if number[one[0] // 60] % 5 != fold], own.features)
+        fitted = fit_whole_node(own, lambda rest=rest: iter([rest]))
+        judged = batch_of(held, own.features)
+        sums = judged.sum_over_pods(judged.pods)
+        errors.append(fitted.model.predict(fitted.scaler.transform(sums)) / judged.energy_millijoules - 1)
+    assert 100 * np.abs(np.concatenate(errors)).mean() < most
