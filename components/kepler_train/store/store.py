@@ -30,6 +30,8 @@ from kepler_train.store.objects import LARGEST_DOCUMENT_BYTES, Objects, digest, 
 from kepler_train.store.signatures import Keys
 
 _INDEX_ATTEMPTS = 40
+_SHOWN = 200
+"""Characters of what somebody else may have written."""
 _GROUPS = {group.value for group in FeatureGroup}
 
 
@@ -168,8 +170,8 @@ class Store:
             group, *names = full_name.split("/")
             if group not in _GROUPS or len(names) != 2 or not all(map(is_plain, names)):
                 raise StoreError(
-                    f"{INDEX_KEY} in {self.address} names {full_name!r}, which no publisher writes; find out who else "
-                    "may write there, and restore the index"
+                    f"{INDEX_KEY} in {self.address} names {full_name[:_SHOWN]!r}, which no publisher writes; find "
+                    "out who else may write there, and restore the index"
                 )
         return index, stored.etag
 
@@ -186,7 +188,7 @@ class Store:
             raise self._damaged(key, "is that of another model")
         for name in provenance.files:
             if not is_plain(name) or name in {PROVENANCE_FILE, SIGNATURE_FILE}:
-                raise self._damaged(key, f"names the file {name!r}, which is no plain file name")
+                raise self._damaged(key, f"names the file {name[:_SHOWN]!r}, which is no plain file name")
         return StoredProvenance(provenance, stored.content)
 
     def _require_signature(self, stored: StoredProvenance) -> None:
