@@ -67,7 +67,8 @@ class Keys:
         if signature.key_id not in self.trusted:
             raise UntrustedModel(
                 f"{origin} is signed with the key {signature.key_id[:16]!r}, not with one of "
-                f"{', '.join(self.trusted)}; if you trust that key, add it to {VERIFY_KEYS_FILE}, else publish a new model of this name"
+                f"{', '.join(self.trusted)}; if you trust that key, add it to "
+                f"{VERIFY_KEYS_FILE}, else publish a new model of this name"
             )
         try:
             self.trusted[signature.key_id].verify(signature.signature, content)
