@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,8 +12,7 @@ import requests
 from typing_extensions import Self
 
 from tests.conftest import missing
-
-START_SECONDS = 60
+from tests.logged_port import START_SECONDS, start
 
 
 class AlertmanagerServer:
@@ -31,34 +28,17 @@ class AlertmanagerServer:
         self.url = ""
 
     def __enter__(self) -> Self:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            address = f"127.0.0.1:{probe.getsockname()[1]}"
-        self.url = f"http://{address}"
         config = self._folder / "alertmanager.yml"
         config.write_text("route: {receiver: nobody}\nreceivers: [{name: nobody}]\n")
-        with (self._folder / "alertmanager.log").open("wb") as log:
-            self._process = subprocess.Popen(
-                [
-                    self._binary,
-                    f"--config.file={config}",
-                    f"--storage.path={self._folder / 'data'}",
-                    f"--web.listen-address={address}",
-                    "--cluster.listen-address=",
-                ],
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-        until = time.monotonic() + START_SECONDS
-        while time.monotonic() < until and self._process.poll() is None:
-            try:
-                requests.get(f"{self.url}/-/ready", timeout=5).raise_for_status()
-            except requests.RequestException:
-                time.sleep(0.05)
-            else:
-                return self
-        self.__exit__(None, None, None)
-        raise RuntimeError(f"Alertmanager did not start:\n{(self._folder / 'alertmanager.log').read_text()}")
+        command = [
+            self._binary,
+            f"--config.file={config}",
+            f"--storage.path={self._folder / 'data'}",
+            "--web.listen-address=127.0.0.1:0",
+            "--cluster.listen-address=",
+        ]
+        self._process, self.url = start(command, self._folder / "alertmanager.log")
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
-import time
 from pathlib import Path
 from types import TracebackType
 
@@ -14,8 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from typing_extensions import Self
 
 from tests.conftest import missing
-
-START_SECONDS = 60
+from tests.logged_port import START_SECONDS, start
 
 
 class PushgatewayServer:
@@ -31,23 +28,10 @@ class PushgatewayServer:
         self.url = ""
 
     def __enter__(self) -> Self:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            address = f"127.0.0.1:{probe.getsockname()[1]}"
-        self.url = f"http://{address}"
-        with self._log.open("wb") as log:
-            command = [self._binary, f"--web.listen-address={address}"]
-            self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-        until = time.monotonic() + START_SECONDS
-        while time.monotonic() < until and self._process.poll() is None:
-            try:
-                requests.get(f"{self.url}/-/ready", timeout=5).raise_for_status()
-            except requests.RequestException:
-                time.sleep(0.05)
-            else:
-                return self
-        self.__exit__(None, None, None)
-        raise RuntimeError(f"the Pushgateway did not start:\n{self._log.read_text()}")
+        # Debian's keeps what was pushed, in one place for the whole machine, unless it is told another.
+        kept = f"--persistence.file={self._log.with_name('pushed')}"
+        self._process, self.url = start([self._binary, "--web.listen-address=127.0.0.1:0", kept], self._log)
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
