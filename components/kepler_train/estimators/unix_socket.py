@@ -23,6 +23,7 @@ from kepler_train.contract.errors import NotLoadable
 
 _PIECE = 1024
 _TIMEOUT_SECONDS = 300.0
+_LONGEST_FOLDER = 70
 
 
 class Estimator(Protocol):
@@ -64,7 +65,9 @@ def ask(path: Path, request: bytes) -> list[float] | float:
 @contextmanager
 def listening(estimator: Estimator) -> Iterator[Path]:
     """Let an estimator answer on a socket, in a thread; gives the socket's path."""
-    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
+    # A socket's path has room for some hundred characters; the temporary folder of a local run lies in the run's own.
+    short = "/tmp" if len(tempfile.gettempdir()) > _LONGEST_FOLDER else None  # noqa: S108 (the folder made in it is ours)
+    with tempfile.TemporaryDirectory(dir=short) as folder, socket.socket(socket.AF_UNIX) as listener:
         path = Path(folder) / "estimator.sock"
         listener.bind(str(path))
         listener.listen(1)

@@ -7,6 +7,7 @@ import json
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 import numpy as np
@@ -114,3 +115,11 @@ def test_as_a_process_it_answers_the_same(tmp_path):
             assert ask(path, request_for(COUNTERS, ROWS)) == pytest.approx([321.0, 0.0, 10.0])
         finally:
             process.terminate()
+
+
+def test_a_long_temporary_folder_leaves_the_socket_a_short_path(tmp_path, monkeypatch):
+    deep = tmp_path / ("deep" * 30)
+    deep.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    with listening(FolderEstimator(tmp_path)) as path, socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(path))
