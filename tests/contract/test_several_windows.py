@@ -112,6 +112,16 @@ def test_an_idle_recording_given_as_a_further_window_pins_idle(trained: Callable
             assert evidence.low_millijoules <= node.idle_millijoules <= evidence.high_millijoules
 
 
+def test_several_recordings_are_one_window_too(recorded: dict[SimulationSpec, Path], tmp_path: Path) -> None:
+    files = [str(file) for spec in (PRODUCTION, IDLE) for file in sorted(recorded[spec].glob("*.json.gz"))]
+    extract.run(resolve.run(recordings=files, now=PRODUCTION.start), tmp_path / "window")
+    assemble.run(tmp_path / "window", FeatureGroup.COUNTER_ONLY, tmp_path / "training", tmp_path / "held_out")
+    candidate = train.run(tmp_path / "training", "CounterOnly/concave", tmp_path / "candidate")
+
+    assert {evidence.source for evidence in candidate.idle_evidence.values()} == {IdleSource.FURTHER}
+    assert max(idle_errors(candidate)) < 0.12
+
+
 def test_a_calibration_given_as_a_further_window_determines_the_split(trained: Callable[..., Candidate]) -> None:
     alone, calibrated = trained(PRODUCTION), trained(PRODUCTION, CALIBRATION)
 
