@@ -151,7 +151,9 @@ class Peer:
         if name == "linear":
             return scaler, LinearRegression().fit(rows, target)
         if not name.endswith("keras"):
-            model = MLPRegressor((UNITS,), batch_size=min(BATCH_ROWS, len(rows)), max_iter=PASSES, tol=0.0)
+            model = MLPRegressor(
+                hidden_layer_sizes=(UNITS,), batch_size=min(BATCH_ROWS, len(rows)), max_iter=PASSES, tol=0.0
+            )
             return scaler, model.fit(rows, target)
         from keras import Input, Sequential, layers
 

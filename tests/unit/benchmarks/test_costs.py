@@ -8,9 +8,13 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+from benchmarks.workflow.peer import Peer
 from benchmarks.workflow.processes import use_of
-from benchmarks.workflow.window import repeated, simulate
+from benchmarks.workflow.task import Task
+from benchmarks.workflow.window import START, repeated, simulate
 
 from kepler_train.contract.tables import NODE_STAT, POD_STAT
 from kepler_train.contract.window import RecordingSource, Window
@@ -89,3 +93,24 @@ def test_repeated_hours_hold_the_same_rows_each_time(tmp_path):
     assert {table: more[table] for table in (POD_STAT, NODE_STAT)} == {
         table: 3 * once[table] for table in (POD_STAT, NODE_STAT)
     }
+
+
+@pytest.mark.parametrize("name", ["linear", "curved", "curved-keras"])
+def test_the_peer_fits_models_of_every_kind(name, tmp_path):
+    rng = np.random.default_rng(1)
+    frame = pd.DataFrame(
+        {
+            "instance": "node1",
+            "timestamp": np.repeat(np.arange(500), 4),
+            "curr_cpu_time": rng.uniform(0, 1000, 2000),
+            "idle": 50_000.0,
+        }
+    )
+    frame["target"] = 40 * frame["curr_cpu_time"]
+    frame["energy"] = frame["idle"] + frame.groupby("timestamp")["target"].transform("sum")
+    peer = Peer(Task({"BPFOnly": (name,)}, START, START, tmp_path))
+    scaler, model = peer._fit(name, frame, ["curr_cpu_time"])
+    error = peer._judge(name, scaler, model, frame, ["curr_cpu_time"])
+    assert error < 1e-6 if name == "linear" else error < 100
+    peer._save("model", scaler, model)
+    assert len(list(tmp_path.iterdir())) == 2
