@@ -106,10 +106,10 @@ class Peer:
                 answers += self.connection.custom_query(query, params={"time": end.timestamp()})
         names = ["instance", *COLUMNS[metric]]
         numbers = list(WORKLOAD_FEATURES) if metric == "pod_energy_stat" else []
+        # The exporter writes each feature as curr_…, also those whose names lack it.
+        labels = [*names, *(f"curr_{feature.removeprefix('curr_')}" for feature in numbers)]
         samples = (
-            [*map(one["metric"].get, (*names, *numbers)), moment, value]
-            for one in answers
-            for moment, value in one["values"]
+            [*map(one["metric"].get, labels), moment, value] for one in answers for moment, value in one["values"]
         )
         frame = self.pd.DataFrame(samples, columns=[*names, *numbers, "timestamp", "value"])
         for column in [*numbers, "value"]:
