@@ -12,7 +12,7 @@ from kepler_train.publish import canary, models, step
 from kepler_train.store import open_store
 from tests.unit.publish.candidates import GROUP, NAME, publish, rewrite_decision, write
 from tests.unit.publish.serving import assert_serves
-from tests.unit.publish.test_killed import find_served, killed_before
+from tests.unit.publish.test_killed import everywhere, find_served, killed_before
 from tests.unit.store.processes import DONE
 
 FLAT = flat_name(GROUP, NAME)
@@ -92,10 +92,12 @@ def test_a_champion_that_came_in_between_is_left_alone(nights, tmp_path):
         assert nights.served.new
 
 
-def test_killed_before_every_write_it_serves_one_of_the_two_and_the_next_attempt_heals(tmp_path):
+@everywhere
+@pytest.mark.usefixtures("short_leases")
+def test_killed_before_every_write_it_serves_one_of_the_two_and_the_next_attempt_heals(address, tmp_path):
     ends = []
     while DONE not in ends:
-        nights = Nights(str(tmp_path / f"store-{len(ends)}"), tmp_path / str(len(ends)))
+        nights = Nights(f"{address}-{len(ends)}", tmp_path / str(len(ends)))
         decision = nights.decision()
         work = lambda decision=decision, nights=nights: canary.run(decision, nights.address)  # noqa: E731
         ends.append(killed_before(len(ends) + 1, work, nights.address))

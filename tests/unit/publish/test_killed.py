@@ -18,15 +18,15 @@ from kepler_train.store import open_store
 from tests.s3_server import MinioServer
 from tests.unit.publish.candidates import GROUP, NAME, publish, write
 from tests.unit.publish.serving import archives_in, assert_serves, copy_of, estimator_serves, index_serves
+from tests.unit.store.addresses import DIRECTORY, S3, S3_LONG
 from tests.unit.store.processes import DONE, kill_self, outcome, start
 
 FLAT, OTHER = flat_name(GROUP, NAME), flat_name(GROUP, "other")
+everywhere = pytest.mark.parametrize("address", [DIRECTORY, *S3_LONG], indirect=True)
+"""Over a directory, and in long runs over both servers."""
 
 
-@pytest.fixture(autouse=True)
-def _short_leases(monkeypatch):
-    monkeypatch.setattr("kepler_train.store.s3._LEASE_SECONDS", 0.2)
-    monkeypatch.setattr("kepler_train.store.s3._LEASE_POLL_SECONDS", 0.1)
+pytestmark = pytest.mark.usefixtures("short_leases")
 
 
 def killed_before(write_number: int, work, address: str) -> int:
@@ -68,6 +68,7 @@ def find_served(address: str, other: dict[str, str]) -> set[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("address", [DIRECTORY, S3[0], S3_LONG[1]], indirect=True)
 def test_killed_before_every_write_of_a_publish_the_store_serves_the_old_or_the_new(address, tmp_path):
     other = {OTHER: publish(tmp_path, address, name="other").version}
     old = publish(tmp_path, address, "0").version
@@ -85,9 +86,9 @@ def test_killed_before_every_write_of_a_publish_the_store_serves_the_old_or_the_
     assert len(ends) > 25
 
 
+@everywhere
 @pytest.mark.parametrize("heals", ["verify", "a run that publishes nothing"])
-def test_what_a_killed_publisher_left_undone_is_done_without_publishing(tmp_path, heals):
-    address = str(tmp_path / "store")
+def test_what_a_killed_publisher_left_undone_is_done_without_publishing(address, tmp_path, heals):
     old = publish(tmp_path, address, "0").version
     ends, lagged = [], 0
     while DONE not in ends:
@@ -104,8 +105,8 @@ def test_what_a_killed_publisher_left_undone_is_done_without_publishing(tmp_path
     assert lagged > 10
 
 
-def test_killed_before_every_write_of_a_rollback_the_store_serves_the_old_or_the_new(tmp_path):
-    address = str(tmp_path / "store")
+@everywhere
+def test_killed_before_every_write_of_a_rollback_the_store_serves_the_old_or_the_new(address, tmp_path):
     first = publish(tmp_path, address, "1").version
     second = publish(tmp_path, address, "2", champion=first).version
     ends = []
@@ -119,15 +120,16 @@ def test_killed_before_every_write_of_a_rollback_the_store_serves_the_old_or_the
     assert len(ends) > 15
 
 
-def test_the_first_publish_killed_before_every_write_serves_nothing_half(tmp_path):
+@everywhere
+def test_the_first_publish_killed_before_every_write_serves_nothing_half(address, tmp_path):
     ends = []
     paths = write(tmp_path)
     while DONE not in ends:
-        address = str(tmp_path / f"store-{len(ends)}")
-        ends.append(killed_before(len(ends) + 1, lambda address=address: step.run(*paths, address), address))
-        store = open_store(address)
+        empty = f"{address}-{len(ends)}"
+        ends.append(killed_before(len(ends) + 1, lambda empty=empty: step.run(*paths, empty), empty))
+        store = open_store(empty)
         assert set(estimator_serves(store)) <= set(index_serves(store))
-        assert_serves(address, {FLAT: step.run(*paths, address).version})
+        assert_serves(empty, {FLAT: step.run(*paths, empty).version})
     assert len(ends) > 10
 
 
@@ -144,8 +146,8 @@ def test_what_one_publisher_left_undone_the_publisher_of_another_model_finishes(
     assert_serves(address, {FLAT: new, OTHER: other})
 
 
-def test_what_stands_in_for_a_model_stays_while_the_model_cannot_be_put_in_its_place(tmp_path):
-    address = str(tmp_path / "store")
+@everywhere
+def test_what_stands_in_for_a_model_stays_while_the_model_cannot_be_put_in_its_place(address, tmp_path):
     old = publish(tmp_path, address, "1").version
     paths = write(tmp_path, "2", champion=old)
     number = 1

@@ -17,7 +17,7 @@ from kepler_train.publish.serving import serve_again
 from kepler_train.store import open_store
 from tests.unit.publish.candidates import GROUP, NAME, publish, write
 from tests.unit.publish.serving import assert_serves
-from tests.unit.publish.test_killed import killed_before
+from tests.unit.publish.test_killed import everywhere, killed_before
 from tests.unit.store import versions
 from tests.unit.store.processes import DONE, outcome, start
 
@@ -26,10 +26,7 @@ DAY = timedelta(days=1)
 FLAT = flat_name(GROUP, NAME)
 
 
-@pytest.fixture(autouse=True)
-def _short_leases(monkeypatch):
-    monkeypatch.setattr("kepler_train.store.s3._LEASE_SECONDS", 0.2)
-    monkeypatch.setattr("kepler_train.store.s3._LEASE_POLL_SECONDS", 0.1)
+pytestmark = pytest.mark.usefixtures("short_leases")
 
 
 def keep(store, folder, number: str, days_old: float, *, parent: str = "", name: str = NAME) -> str:
@@ -150,16 +147,15 @@ def test_nobody_can_serve_what_is_being_deleted(address, tmp_path, monkeypatch):
     assert "served" not in tried
 
 
-def test_killed_before_every_change_of_a_prune_what_is_served_stays_and_the_next_prune_ends_it(tmp_path):
+@everywhere
+def test_killed_before_every_change_of_a_prune_what_is_served_stays_and_the_next_prune_ends_it(address, tmp_path):
     ends = []
     while DONE not in ends:
-        address = str(tmp_path / f"store-{len(ends)}")
-        store = open_store(address)
+        store = open_store(f"{address}-{len(ends)}")
         made = nights(store, tmp_path / f"{len(ends)}", 4)
         planned = retention.plan(store, 0, 0 * DAY, NOW)
-        ends.append(
-            killed_before(len(ends) + 1, lambda store=store, planned=planned: retention.prune(store, planned), address)
-        )
+        work = lambda store=store, planned=planned: retention.prune(store, planned)  # noqa: E731
+        ends.append(killed_before(len(ends) + 1, work, address))
         for version in made[-2:]:
             store.fetch_version(GROUP, NAME, version, tmp_path / "back" / f"{len(ends)}" / version)
         retention.prune(store, retention.plan(store, 0, 0 * DAY, NOW))

@@ -12,6 +12,7 @@ from tests.s3_server import MinioServer, VersityServer, shared_server
 SERVERS = {server.name: server for server in (MinioServer, VersityServer)}
 DIRECTORY = "directory"
 S3 = [pytest.param(name, marks=pytest.mark.s3) for name in SERVERS]
+S3_LONG = [pytest.param(name, marks=[pytest.mark.s3, pytest.mark.e2e]) for name in SERVERS]
 
 
 def address_of(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:

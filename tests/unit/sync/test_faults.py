@@ -11,6 +11,7 @@ from pathlib import Path
 
 import minio.time
 import pytest
+import urllib3
 
 from kepler_train.contract.errors import DamagedModel, KeplerTrainError, NotWritable, StoreError
 from kepler_train.contract.models import PROVENANCE_FILE, flat_name, version_key
@@ -122,6 +123,7 @@ FAULTS = (
     faulty_proxy.cut_before,
     faulty_proxy.half_body,
     faulty_proxy.not_s3,
+    faulty_proxy.silent,
 )
 ATTEMPTS = 6
 
@@ -143,8 +145,11 @@ def test_a_server_that_fails_at_any_request_costs_nothing(fault, tmp_path, monke
         for number in range(requests):
             into = behind.copy(number)
             proxy.faults = [let_through] * number + [fault] * ATTEMPTS
-            with pytest.raises(KeplerTrainError, match=r"bucket shared|index\.json"):
-                sync(open_store(behind.address), "d351cbf", into)
+            with monkeypatch.context() as impatient:
+                if fault is faulty_proxy.silent:
+                    impatient.setattr("kepler_train.store.s3._TIMEOUT", urllib3.Timeout(connect=5.0, read=0.1))
+                with pytest.raises(KeplerTrainError, match=r"bucket shared|index\.json"):
+                    sync(open_store(behind.address), "d351cbf", into)
             assert contents(into) == behind.before
             proxy.faults = []
             behind.assert_heals(into)
