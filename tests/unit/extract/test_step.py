@@ -79,9 +79,10 @@ def test_a_killed_extraction_leaves_no_half_shard(
 
 def test_a_folder_keeps_to_its_window(cluster: Cluster, tmp_path: Path) -> None:
     file = cluster.write(tmp_path / "recording.json")
-    step.run(recorded(file, run_id="first"), tmp_path / "out")
-    with pytest.raises(WrongUsage, match="holds the window of run first; give an empty folder to second"):
-        step.run(recorded(file, run_id="second"), tmp_path / "out")
+    first, second = recorded(file, job_id="first111"), recorded(file, job_id="second22")
+    step.run(first, tmp_path / "out")
+    with pytest.raises(WrongUsage, match=f"holds the window of run {first.run_id}; .* empty folder to {second.run_id}"):
+        step.run(second, tmp_path / "out")
 
 
 def test_extracting_again_gives_the_same(cluster: Cluster, tmp_path: Path) -> None:
