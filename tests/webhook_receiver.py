@@ -22,7 +22,7 @@ class WebhookReceiver:
         self._server = make_server("127.0.0.1", 0, self._answer, threaded=True, request_handler=_Quiet)
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
         return self
 
     def __exit__(

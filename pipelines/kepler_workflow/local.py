@@ -12,9 +12,7 @@ import io
 import logging
 import os
 import re
-import resource
 import shutil
-import subprocess
 import sys
 import tempfile
 import threading
@@ -24,7 +22,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, TextIO
+from typing import Any, TextIO
 
 from kfp import local
 from kfp.local import docker_task_handler, logging_utils, subprocess_task_handler
@@ -36,15 +34,13 @@ from kepler_train.contract.models import Decision, flat_name, read_decision
 from kepler_train.contract.runtimes import CURRENT, RUNTIMES, Runtime
 from kepler_workflow.containers import Containers
 from kepler_workflow.interpreters import interpreter_of, library_path
-from kepler_workflow.policy import Placement, read_images
+from kepler_workflow.policy import IN_RUNTIME, Placement, read_images
+from kepler_workflow.processes import ForkServer, call, error_in
 from kepler_workflow.workflow import Catalogue, build_workflow
 
 CORES = len(os.sched_getaffinity(0))
 PARALLEL_GROUPS = min(CORES, 4)
 """Groups run at the same time; a task of each may hold half a gigabyte of TensorFlow."""
-
-LOG_TAIL = 15
-"""Lines shown of a task that died without an exception."""
 
 
 @dataclass(frozen=True)
@@ -101,13 +97,13 @@ def run_locally(
     NoInterpreter and NoContainers, where what tasks run in is not to be had.
     """
     placement = Placement(runtime=runtime, images=containers.images if containers else read_images())
-    pythons = {}
+    python = ""
     if containers:
         containers.require([placement.images["steps"], placement.images[runtime.image]])
     else:
-        pythons[placement.images[runtime.image]] = interpreter_of(runtime)
+        python = interpreter_of(runtime)
     workflow = build_workflow(catalogue, placement, canary=canary)
-    run = _LocalRun(folder.absolute(), workflow.pipeline_spec, progress, pythons, containers)
+    run = _LocalRun(folder.absolute(), workflow.pipeline_spec, progress, python, containers)
     runner = local.DockerRunner() if containers else local.SubprocessRunner(use_venv=False)
     started = time.monotonic()
     with run.in_place_of_kfp():
@@ -124,16 +120,15 @@ class _LocalRun:
         folder: Path,
         pipeline_spec: Any,
         progress: TextIO,
-        pythons: Mapping[str, str],
+        python: str,
         containers: Containers | None,
     ) -> None:
-        """Take, with the workflow, the interpreters that stand for its images, where not this one, or containers."""
+        """Take, with the workflow, the interpreter that stands for its models' runtime, or containers."""
         self.folder = folder
         self.outcome = Outcome(folder)
         self._progress = progress
         self._components = pipeline_spec.components
-        self._executors = pipeline_spec.deployment_spec["executors"]
-        self._pythons = pythons
+        self._python = python
         self._containers = containers
         self._total = sum(map(_is_task, self._components.values()))
         self._done = 0
@@ -142,6 +137,7 @@ class _LocalRun:
         self._groups = ThreadPoolExecutor(PARALLEL_GROUPS)
         self._thread = threading.local()
         self._scratch = self._library = ""
+        self._forks: ForkServer | None = None
         self._stopped = False
         self._kfp_execute = enhanced_dag_orchestrator.execute_task
 
@@ -159,6 +155,7 @@ class _LocalRun:
             _replaced(docker_task_handler, "run_docker_container", self._run_container),
             _replaced(logging_utils, "local_logger_context", contextlib.nullcontext),
             _replaced(logging_utils, "indented_print", contextlib.nullcontext),
+            self._fork_server() as self._forks,
             self._groups,  # the last, so that an interrupted run waits for its groups while all this holds
         ):
             warnings.simplefilter("ignore")
@@ -203,8 +200,6 @@ class _LocalRun:
         log = self.folder / "logs" / f"{re.sub(r'[^A-Za-z0-9._]+', '-', title)}.log"
         self._thread.log = log
         self._thread.step = title.rpartition(": ")[2]
-        image = self._executors[self._components[task_spec.component_ref.name].executor_label]["container"]["image"]
-        self._thread.python = self._pythons.get(image, sys.executable)
         self._thread.usage = None
         task_spec.ClearField("retry_policy")  # it is for lost pods: here it would only repeat a failure
         started = time.monotonic()
@@ -212,7 +207,7 @@ class _LocalRun:
         seconds = time.monotonic() - started
         with self._lock:
             if status == Status.FAILURE:
-                self.outcome.failures.append(Failure(title, _error_in(log), log))
+                self.outcome.failures.append(Failure(title, error_in(log), log))
             if usage := self._thread.usage:
                 cpu_seconds = usage.ru_utime + usage.ru_stime
                 self.outcome.tasks.append(TaskUse(title, seconds, cpu_seconds, usage.ru_maxrss * 1024))
@@ -238,23 +233,32 @@ class _LocalRun:
         path.parent.mkdir(exist_ok=True)
         return Path(shutil.copyfile(artifact.path, path))
 
-    def _run_process(self, full_command: list[str], env_vars: Mapping[str, str] | None = None) -> int:
-        threads = str(max(1, CORES // PARALLEL_GROUPS))
+    def _fork_server(self) -> contextlib.AbstractContextManager[ForkServer | None]:
+        if not self._python:
+            return contextlib.nullcontext()
+        log = self.folder / "logs" / "forks.log"
+        return contextlib.closing(ForkServer(self._python, self._environment(self._python), log))
+
+    def _environment(self, python: str) -> dict[str, str]:
         environment = {
-            "OMP_NUM_THREADS": threads,
+            "OMP_NUM_THREADS": str(max(1, CORES // PARALLEL_GROUPS)),
             "TF_CPP_MIN_LOG_LEVEL": "2",
             **os.environ,
-            **(env_vars or {}),
             "TMPDIR": self._scratch,  # kfp leaves a folder there for every task
         }
-        if self._thread.python != sys.executable:
-            # kfp has put this interpreter into the command; another one takes the project from here, not what it needs.
-            full_command = [word.replace(sys.executable, self._thread.python) for word in full_command]
+        if python != sys.executable:  # another one takes the project from here, not what it needs
             paths = (self._library, environment.get("PYTHONPATH", ""))
             environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
-        with self._thread.log.open("ab") as log:
-            code, self._thread.usage = _call(full_command, log, environment)
-            if code not in {0, 1}:  # 1 is an exception; others: killed, not found, not executable
+        return environment
+
+    def _run_process(self, full_command: list[str], env_vars: Mapping[str, str] | None = None) -> int:
+        python, start = sys.executable, call
+        if self._forks and self._thread.step in IN_RUNTIME:
+            python, start = self._python, self._forks.call
+        environment = {**self._environment(python), **(env_vars or {})}
+        code, self._thread.usage = start(full_command, self._thread.log, environment)
+        if code not in {0, 1}:  # 1 is an exception; others: killed, not found, not executable
+            with self._thread.log.open("ab") as log:
                 log.write(f"\nthe process ended with exit code {code}\n".encode())
         return code
 
@@ -267,31 +271,8 @@ class _LocalRun:
         print(line.rstrip(), file=self._progress, flush=True)
 
 
-def _call(command: list[str], log: IO[bytes], environment: Mapping[str, str]) -> tuple[int, resource.struct_rusage]:
-    """Run a command to its end; gives its exit code and what it and its children used."""
-    process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)  # noqa: S603
-    try:
-        _, status, usage = os.wait4(process.pid, 0)
-    except BaseException:
-        process.kill()
-        process.wait()
-        raise
-    process.returncode = os.waitstatus_to_exitcode(status)
-    return process.returncode, usage
-
-
 def _is_task(component: Any) -> bool:
     return bool(component.WhichOneof("implementation") == "executor_label")
-
-
-def _error_in(log: Path) -> str:
-    """The error that ended a task: of ours the message, of others the type too; else what the log ends with."""
-    text = log.read_text(errors="replace").strip() if log.is_file() else "the task did not start"
-    _, traceback, last = text.rpartition("Traceback (most recent call last):")
-    raised = re.search(r"^(?:(?P<ours>kepler_train)\.)?[\w.]+(?:: (?P<message>.*))?\Z", last, re.MULTILINE | re.DOTALL)
-    if not traceback or raised is None:
-        return "\n".join(text.splitlines()[-LOG_TAIL:])
-    return raised["message"] if raised["ours"] and raised["message"] else raised[0]
 
 
 @contextlib.contextmanager

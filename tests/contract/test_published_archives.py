@@ -44,7 +44,7 @@ def served_over_http(tmp_path):
     folder.mkdir()
     handler = functools.partial(SimpleHTTPRequestHandler, directory=str(folder))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield str(folder), f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
 

@@ -246,7 +246,7 @@ def estimator_of(archives: Mapping[str, bytes]) -> Iterator[Estimator]:
             """Say nothing: these requests are our own."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server, TemporaryDirectory() as folder:
-        Thread(target=server.serve_forever, daemon=True).start()
+        Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         try:
             base = f"http://127.0.0.1:{server.server_port}"
             yield Estimator({output_type: f"{base}/{output_type}" for output_type in archives}, Path(folder))
