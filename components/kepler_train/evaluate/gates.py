@@ -34,15 +34,15 @@ One node in a hundred must not keep a model from the others."""
 
 def try_candidate(
     candidate: Candidate, model_folder: Path, part_folder: Path, predictions: Path
-) -> tuple[bool, tuple[Gate, ...]]:
+) -> tuple[Model | None, tuple[Gate, ...]]:
     """Ask the candidate as an estimator would, and write what it predicts for the held-out part to `predictions`.
 
-    Returns whether it could be asked at all, and the gates that it passed or not; after one that keeps it from being
-    asked there are no others.
+    Returns the model as loaded, None where it could not be asked at all, and the gates that it passed or not; after one
+    that keeps it from being asked there are no others.
     """
     gates = [Gate(TRAINED, candidate.status == "trained", candidate.reason or "the fit came to its end")]
     if not gates[0].passed:
-        return False, tuple(gates)
+        return None, tuple(gates)
     try:
         model = load(model_folder, served_as=candidate.model_name)
         gates.append(Gate(LOADS, passed=True, detail="from its files, as an estimator loads them"))
@@ -54,8 +54,8 @@ def try_candidate(
     except NotLoadable as cause:
         failed = {1: LOADS, 3: ARCHIVED}.get(len(gates), ANSWERS)
         passed = [gate for gate in gates if gate.name != failed]
-        return False, (*passed, Gate(failed, passed=False, detail=str(cause)))
-    return True, (*gates, *physics)
+        return None, (*passed, Gate(failed, passed=False, detail=str(cause)))
+    return model, (*gates, *physics)
 
 
 def beats_constant(constant: Comparison, best_constant: Comparison) -> Gate:

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from kepler_train.contract.curves import CURVE_FILE
 from kepler_train.contract.errors import BrokenContract, NotLoadable
 from kepler_train.contract.models import (
     CANDIDATE_FILE,
@@ -30,6 +31,7 @@ from kepler_train.evaluate.balance import Balance
 from kepler_train.evaluate.canary import compare_with_before, said_of
 from kepler_train.evaluate.champion import Champion, fetch_champion
 from kepler_train.evaluate.comparison import compare
+from kepler_train.evaluate.curve import pod_curve
 from kepler_train.evaluate.gates import beats_constant, try_candidate
 from kepler_train.evaluate.predictions import predict, read_predictions
 from kepler_train.evaluate.scores import BEST_CONSTANT, CANDIDATE, CHAMPION, CONSTANT, BlockSums, Tally
@@ -45,7 +47,8 @@ def run(candidate: Path, held_out_part: Path, store: str, out: Path, canary: boo
     """Decide whether a candidate is better than what the store serves under its name, and write why.
 
     Both are scored now: a stored score is of other rows. Where no champion can be used, the reference is a constant per
-    node, which every candidate must beat. `out` gets `decision.json`, `trace.parquet` and a copy of `candidate.json`.
+    node, which every candidate must beat. `out` gets `decision.json`, `trace.parquet`, `curve.json` and
+    a copy of `candidate.json`.
 
     With `canary`, a champion that is new since the last run is first compared with the version before it; where it is
     worse, that version is what the candidate is compared with.
@@ -69,8 +72,9 @@ def run(candidate: Path, held_out_part: Path, store: str, out: Path, canary: boo
         if canary and champion.before:
             found, champion = compare_with_before(champion, store, described, held_out_part, Path(scratch))
         files = {CANDIDATE: Path(scratch) / "candidate.parquet"}
-        usable, gates = try_candidate(described, candidate / MODEL_FOLDER, held_out_part, files[CANDIDATE])
-        if usable:
+        model, gates = try_candidate(described, candidate / MODEL_FOLDER, held_out_part, files[CANDIDATE])
+        if model is not None:
+            pod_curve(model, described, held_out_part, part).write(out / CURVE_FILE)
             champion = _predict_champion(champion, described, held_out_part, files, Path(scratch))
             decision = _decide(_score(files, part, out / TRACE_FILE), described, part, champion, gates)
             decision = prove(decision, candidate, described, held_out_part, part)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from kepler_train.contract.curves import CURVE_FILE, PodCurve
 from kepler_train.contract.models import (
     CANDIDATE_FILE,
     TRACE_FILE,
@@ -46,6 +47,8 @@ class Entry:
     decision: Decision
     candidate: Candidate | None
     trace: Path | None
+    curve: PodCurve | None = None
+    """None where no estimator could ask the candidate."""
     serving: Serving | None = None
     """What the store serves under this name now; None where that is not known."""
 
@@ -219,6 +222,14 @@ class Entry:
             return Markup("")
         return plots.residual_plot(cells, f"Predicted minus measured power of {self.name}, against measured power")
 
+    def curve_plot(self) -> Markup:
+        """Draw the candidate's power of one pod over its activity."""
+        if self.curve is None or not self.curve.values:
+            return Markup("")
+        return plots.pod_curve(
+            self.curve, self.interval_seconds, f"Power of one pod that {self.name} answers, over {self.curve.feature}"
+        )
+
 
 def read_entry(folder: Path) -> Entry:
     """Read a decision's folder; what was judged and the trace are there unless the candidate failed."""
@@ -226,6 +237,7 @@ def read_entry(folder: Path) -> Entry:
         decision=read_decision(folder),
         candidate=read_candidate(folder) if (folder / CANDIDATE_FILE).is_file() else None,
         trace=folder / TRACE_FILE if (folder / TRACE_FILE).is_file() else None,
+        curve=PodCurve.read(folder / CURVE_FILE) if (folder / CURVE_FILE).is_file() else None,
     )
 
 

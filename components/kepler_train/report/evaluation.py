@@ -25,6 +25,7 @@ def write(decision: Path, html: Path) -> None:
         axis=error_axis(ends),
         plots=entry.node_plots(((MEASURED, "measured"), *champion, (CANDIDATE, "candidate"))),
         residuals=entry.residual_plot(),
+        curve=entry.curve_plot(),
     )
 
 

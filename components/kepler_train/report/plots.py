@@ -12,7 +12,9 @@ from datetime import datetime
 import numpy as np
 from markupsafe import Markup
 
+from kepler_train.contract.curves import PodCurve
 from kepler_train.report.trace import Floats, Residuals, TimeLine
+from kepler_train.report.words import scaled
 
 Range = tuple[float, float]
 
@@ -216,3 +218,37 @@ def residual_plot(cells: Residuals, label: str) -> Markup:
         for measured, residual, size in zip(cells.measured_watts, cells.residual_watts, sizes, strict=True)
     ]
     return _svg(height + 20, label, parts, "plot")
+
+
+# One pod.
+
+
+def pod_curve(curve: PodCurve, interval_seconds: float, label: str) -> Markup:
+    """Draw a pod's watts over the varied feature, with a mark at the mean pod."""
+    watts = np.array(curve.millijoules) / (1000 * interval_seconds)
+    top, steps = _watt_axis(max(float(watts.max()), 0.01))
+    last = curve.values[-1]
+    parts = [_grid(step, step / top, _PLOT_HEIGHT) for step in steps]
+    parts += [
+        Markup('<text x="{}" y="{}" text-anchor="{}">{}</text>').format(
+            _at(value / last), _PLOT_HEIGHT + 16, "middle" if value else "start", scaled(value)
+        )
+        for value in _watt_axis(last)[1]
+        if value <= 0.97 * last
+    ]
+    parts.append(
+        Markup(
+            '<line class="zero" x1="{0}" x2="{0}" y1="0" y2="{1}"/><text x="{0}" dx="5" y="12">mean pod</text>'
+        ).format(_at(curve.mean / last), _PLOT_HEIGHT)
+    )
+    points = " ".join(
+        f"{1000 * value / last:.1f} {100 * (1 - watt / top):.2f}"
+        for value, watt in zip(curve.values, watts.tolist(), strict=True)
+    )
+    parts.append(
+        Markup(
+            '<svg width="100%" height="{}" viewBox="0 0 1000 100" preserveAspectRatio="none">'
+            '<path class="candidate" d="M{}"/></svg>'
+        ).format(_PLOT_HEIGHT, points)
+    )
+    return _svg(_PLOT_HEIGHT + 20, label, parts, "plot")

@@ -70,6 +70,13 @@ def figure(value: float) -> str:
     return f"{value:,.3g}".replace("-", "−")
 
 
+def scaled(value: float) -> str:
+    """Write a figure of any size briefly, with the prefix of its thousands: `2.5 G`."""
+    prefixes = ("", "k", "M", "G", "T", "P")
+    power = min(int(math.log10(value) // 3), len(prefixes) - 1) if value >= 1 else 0
+    return f"{value / 1000**power:.3g}{_SPACE if power else ''}{prefixes[power]}"
+
+
 def percent(value: float) -> str:
     """Write a share or an error that is already in percent."""
     return f"{number(value)}{_SPACE}%"

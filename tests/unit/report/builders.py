@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from kepler_train.contract.curves import CURVE_FILE, PodCurve
 from kepler_train.contract.evidence import IdleEvidence, IdleSource, SplitEvidence
 from kepler_train.contract.features import FeatureGroup
 from kepler_train.contract.held_out import HELD_OUT, block_starts, split
@@ -171,7 +172,21 @@ def write_decision(folder: Path, model: Model, night: Night, seed: int = 0) -> D
     candidate.write(folder / CANDIDATE_FILE)
     decision = _failed(model) if model.error is None else _judged(folder, model, night, seed)
     decision.write(folder / DECISION_FILE)
+    if model.error is not None:
+        curve_of(model.group).write(folder / CURVE_FILE)
     return decision
+
+
+def curve_of(group: FeatureGroup) -> PodCurve:
+    """A curve that bends, as what pods share makes it, over the group's first feature."""
+    values = np.linspace(0, 8.4e9, 41)
+    return PodCurve(
+        feature=group.features[0],
+        mean=3.1e8,
+        cpu_architecture="Cascade Lake" if group is FeatureGroup.FULL else "",
+        values=tuple(values.tolist()),
+        millijoules=tuple((3000 * 31 * (1 - np.exp(-values / 5e9))).tolist()),
+    )
 
 
 def _candidate(model: Model, night: Night) -> Candidate:

@@ -10,6 +10,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
+from kepler_train.contract.curves import CURVE_FILE, PodCurve
 from kepler_train.contract.features import FeatureGroup
 from kepler_train.contract.models import DECISION_FILE, WholeNode, read_decision
 from kepler_train.report import evaluation
@@ -70,6 +71,54 @@ def test_an_evaluation_shows_what_became_of_the_model_of_the_whole_node(realisti
     )
     figures = evaluation.metrics(read_decision(tmp_path / "decision"))
     assert figures["whole_node_error_percent"] == figures["candidate_error_percent"]
+
+
+def evaluation_page(run, folder, curve):
+    """The page of a decision with another curve, or with none."""
+    shutil.copytree(run.decisions[0], folder / "decision")
+    (folder / "decision" / CURVE_FILE).unlink()
+    if curve is not None:
+        curve.write(folder / "decision" / CURVE_FILE)
+    evaluation.write(folder / "decision", folder / "page.html")
+    return check_page((folder / "page.html").read_text())
+
+
+def curves_on(page):
+    return [svg for svg in page.all("svg") if svg.attributes.get("aria-label", "").startswith("Power of one pod")]
+
+
+def test_an_evaluation_draws_the_power_of_one_pod_and_says_what_is_held(realistic, tmp_path):
+    curve = PodCurve(
+        feature="curr_cpu_cycles",
+        mean=1e9,
+        cpu_architecture="Ice Lake",
+        values=(0, 2e9, 4e9),
+        millijoules=(0, 6e4, 9e4),
+    )
+    page = evaluation_page(realistic, tmp_path, curve)
+    (plot,) = curves_on(page)
+    (line,) = plot.all("path")
+    assert line.attributes["d"] == "M0.0 100.00 500.0 33.33 1000.0 0.00"
+    assert "mean pod" in plot.text
+    assert "3\N{NARROW NO-BREAK SPACE}G" in "".join(plot.all("text")[-2].words)
+    assert "every other usage feature is held in proportion to it" in page.text
+    assert "the architecture at Ice Lake" in page.text
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-4, 1e7])
+def test_curves_of_any_height_are_drawn(realistic, tmp_path, value):
+    curve = PodCurve(feature="curr_cpu_time", mean=0.5, values=(0.0, 0.7), millijoules=(value, value))
+    assert len(curves_on(evaluation_page(realistic, tmp_path, curve))) == 1
+
+
+def test_where_a_model_fails_beyond_what_was_held_out_the_page_says_so(realistic, tmp_path):
+    page = evaluation_page(realistic, tmp_path, PodCurve(feature="curr_cpu_time", problem=f"it fails {HOSTILE}"))
+    assert not curves_on(page)
+    assert f"There is no curve: it fails {HOSTILE}." in page.text
+
+
+def test_without_a_curve_the_page_does_not_speak_of_one(realistic, tmp_path):
+    assert "Power of one pod" not in evaluation_page(realistic, tmp_path, None).text
 
 
 def test_text_from_outside_never_becomes_markup(tmp_path, report):
