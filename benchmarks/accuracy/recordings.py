@@ -45,7 +45,7 @@ def read(files: Sequence[Path]) -> Rows:
     with TemporaryDirectory() as scratch:
         window = Window(run_id="benchmark", source=RecordingSource(files=tuple(map(str, files))))
         extract(window, Path(scratch))
-        found = survey(Path(scratch))
+        found = survey([Path(scratch)])
         shards = [read_shard(shard, FeatureGroup.WORKLOAD_ONLY) for shard in found.shards]
     return Rows(tuple(batch for shard in shards for batch in _batches(shard, found)))
 

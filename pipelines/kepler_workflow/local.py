@@ -89,6 +89,7 @@ def run_locally(
     runtime: Runtime = RUNTIMES[CURRENT],
     *,
     canary: bool = False,
+    extract_tasks: int = 1,
     containers: Containers | None = None,
 ) -> Outcome:
     """Run the workflow with these parameters in a new folder; `progress` gets a line per task.
@@ -102,7 +103,7 @@ def run_locally(
         containers.require([placement.images["steps"], placement.images[runtime.image]])
     else:
         python = interpreter_of(runtime)
-    workflow = build_workflow(catalogue, placement, canary=canary)
+    workflow = build_workflow(catalogue, placement, canary=canary, extract_tasks=extract_tasks)
     run = _LocalRun(folder.absolute(), workflow.pipeline_spec, progress, python, containers)
     runner = local.DockerRunner() if containers else local.SubprocessRunner(use_venv=False)
     started = time.monotonic()

@@ -49,27 +49,15 @@ def resolve(
 
 
 @step
-def extract(resolved: str, window: Output[Dataset]) -> None:
-    """Read the window from its source into four tables."""
+def extract(resolved: str, window: Output[Dataset], share: int = 1, shares: int = 1) -> None:
+    """Read the window, or one of several shares of its nodes, from its source into four tables."""
     from pathlib import Path
 
     from kepler_train.contract.window import Window
     from kepler_train.extract import step
+    from kepler_train.extract.share import Share
 
-    step.run(Window.decode(resolved.encode(), "resolved"), Path(window.path))
-
-
-@step
-def assemble(
-    window: Input[Dataset], group: str, training_part: Output[Dataset], held_out_part: Output[Dataset]
-) -> None:
-    """Make a feature group's training and held-out parts."""
-    from pathlib import Path
-
-    from kepler_train.assemble import step
-    from kepler_train.contract.features import group_named
-
-    step.run(Path(window.path), group_named(group), Path(training_part.path), Path(held_out_part.path))
+    step.run(Window.decode(resolved.encode(), "resolved"), Path(window.path), Share(share, shares))
 
 
 @step
@@ -148,9 +136,25 @@ def notify(status: dsl.PipelineTaskFinalStatus, name: str, job_id: str, store: s
     step.run(state=status.state, name=name, job_id=job_id, store=store)
 
 
+_ASSEMBLE_SOURCE = '''\
+def assemble(
+{inputs}
+    group: str,
+    training_part: Output[Dataset],
+    held_out_part: Output[Dataset],
+) -> None:
+    """Make a feature group's training and held-out parts."""
+    from pathlib import Path
+
+    from kepler_train.assemble import step
+    from kepler_train.contract.features import group_named
+
+    windows = [Path(window.path) for window in [{windows}]]
+    step.run(windows, group_named(group), Path(training_part.path), Path(held_out_part.path))
+'''
+
 _REPORT_SOURCE = '''\
 def report(
-    window: Input[Dataset],
     store: str,
 {inputs}
     leaderboard: Output[HTML],
@@ -166,7 +170,6 @@ def report(
     parts = [{parts}]
     failed = step.run(
         decisions,
-        Path(window.path),
         [Path(part.path) for part in parts],
         store,
         html=Path(leaderboard.path),
@@ -177,19 +180,30 @@ def report(
 '''
 
 
+def assemble_of(windows: Sequence[str]) -> Any:
+    """Make the component of assembly for a number of extractions: one named input per window."""
+    return _made_from(_ASSEMBLE_SOURCE, "assemble", inputs=_inputs(windows, "Dataset"), windows=", ".join(windows))
+
+
 def report_of(decisions: Sequence[str], parts: Sequence[str]) -> Any:
-    """Make the report's component for a compiled set of pipelines: one named input per decision and part.
+    """Make the report's component for a compiled set of pipelines: one named input per decision and part."""
+    inputs = _inputs([*decisions, *parts], "Artifact")
+    return _made_from(_REPORT_SOURCE, "report", inputs=inputs, decisions=", ".join(decisions), parts=", ".join(parts))
+
+
+def _inputs(names: Sequence[str], artifact: str) -> str:
+    return "\n".join(f"    {name}: Input[{artifact}]," for name in names)
+
+
+def _made_from(template: str, name: str, **words: str) -> Any:
+    """Make a component whose inputs are known only when the workflow is compiled.
 
     kfp knows no variable number of artifacts from the tasks of a static graph, and reads a component's source where its
     function was written: so the source is made from a template, and kept where `inspect` looks for it.
     """
-    source = _REPORT_SOURCE.format(
-        inputs="\n".join(f"    {name}: Input[Artifact]," for name in [*decisions, *parts]),
-        decisions=", ".join(decisions),
-        parts=", ".join(parts),
-    )
-    file = f"<report of {len(decisions)} decisions>"
+    source = template.format(**words)
+    file = f"<{name} {hash(source)}>"
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
     namespace: dict[str, Any] = {**vars(dsl), **vars(typing)}
-    exec(compile(source, file, "exec"), namespace)  # noqa: S102 (our own template, names that are identifiers)
-    return step(namespace["report"])
+    exec(compile(source, file, "exec"), namespace)  # noqa: S102 (our own templates, names that are identifiers)
+    return step(namespace[name])

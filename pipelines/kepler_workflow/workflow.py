@@ -1,6 +1,7 @@
 """The workflow: a static graph, unrolled over feature groups and training pipelines when it is compiled.
 
-    resolve -> extract -> for each feature group, a sub-workflow named after it:
+    resolve -> extract (where asked for: several, each of a share of the nodes) ->
+                          for each feature group, a sub-workflow named after it:
                             assemble -> for each training pipeline: train -> evaluate -> if improved: publish
                                         (where asked for: evaluate -> canary -> publish)
             -> report -> verdict                                            exit handler: notify, always
@@ -10,6 +11,7 @@ kfp reads the annotations of workflows as types: hence no postponed annotations 
 
 import dataclasses
 import functools
+import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -32,15 +34,23 @@ Add = Callable[..., Any]
 """Adds a task: `add(component, title, **inputs)`."""
 
 
-def build_workflow(catalogue: Catalogue, placement: Placement | None = None, *, canary: bool = False) -> Any:
+def build_workflow(
+    catalogue: Catalogue, placement: Placement | None = None, *, canary: bool = False, extract_tasks: int = 1
+) -> Any:
     """Build the workflow for these groups and training pipelines; raises WrongUsage where there is none.
 
     With `canary`, a champion that is new since the last run is taken back where it is worse than the version before.
+    The window is read by so many tasks as `extract_tasks` says, each of which takes a share of the nodes.
     """
     if not any(catalogue.values()):
         raise WrongUsage("no training pipeline is selected; name a feature group that has one")
+    if extract_tasks < 1:
+        raise WrongUsage(f"a window cannot be extracted by {extract_tasks} tasks; give a number from 1")
     add = functools.partial(add_task, placement or Placement())
-    groups = {group: group_workflow(add, group, names, canary=canary) for group, names in catalogue.items() if names}
+    windows = ["window"] if extract_tasks == 1 else [f"window_{number}" for number in range(1, extract_tasks + 1)]
+    groups = {
+        group: group_workflow(add, group, names, windows, canary=canary) for group, names in catalogue.items() if names
+    }
     report = steps.report_of(
         decisions=[f"{group.value}_{output_of(name)}" for group in groups for name in catalogue[group]],
         parts=[f"{group.value}_held_out_part" for group in groups],
@@ -81,18 +91,34 @@ def build_workflow(catalogue: Catalogue, placement: Placement | None = None, *, 
                 last=last,
                 job_id=job_id,
             )
-            window = add(steps.extract, "extract", resolved=resolved.outputs["resolved"]).outputs["window"]
+            read = extract_windows(add, windows, resolved.outputs["resolved"])
             made: dict[str, Any] = {}
             for group, sub_workflow in groups.items():
-                task = sub_workflow(window=window, store=store).set_display_name(group.value)
+                task = sub_workflow(store=store, **read).set_display_name(group.value)
                 made |= {f"{group.value}_{output}": artifact for output, artifact in task.outputs.items()}
-            reported = add(report, "report", window=window, store=store, **made)
+            reported = add(report, "report", store=store, **made)
             add(steps.verdict, "verdict", failed=reported.outputs["failed"], store=store)
 
     return workflow
 
 
-def group_workflow(add: Add, group: FeatureGroup, names: Sequence[str], *, canary: bool) -> Any:
+def extract_windows(add: Add, windows: Sequence[str], resolved: Any) -> dict[str, Any]:
+    """Add a task for each window to be extracted, of as many shares of the nodes; returns them by name."""
+    if len(windows) == 1:
+        return {windows[0]: add(steps.extract, "extract", resolved=resolved).outputs["window"]}
+    return {
+        name: add(
+            steps.extract,
+            f"nodes {share} of {len(windows)}: extract",
+            resolved=resolved,
+            share=share,
+            shares=len(windows),
+        ).outputs["window"]
+        for share, name in enumerate(windows, start=1)
+    }
+
+
+def group_workflow(add: Add, group: FeatureGroup, names: Sequence[str], windows: Sequence[str], *, canary: bool) -> Any:
     """Build one feature group's sub-workflow; it returns each pipeline's decision and the held-out part."""
     outputs = {output_of(name): name for name in names}
     if len(outputs) < len(names):
@@ -100,9 +126,9 @@ def group_workflow(add: Add, group: FeatureGroup, names: Sequence[str], *, canar
     fields = [(output, dsl.Artifact) for output in [*outputs, "held_out_part"]]
     returned = cast(Any, NamedTuple)("Returned", fields)
 
-    @dsl.pipeline(name=group.value, description=f"Train and judge models of {', '.join(group.features)}.")
-    def sub_workflow(window: dsl.Input[dsl.Dataset], store: str) -> returned:
-        assembled = add(steps.assemble, f"{group.value}: assemble", window=window, group=group.value)
+    def sub_workflow(store: Any, *read: Any) -> Any:
+        inputs = dict(zip(windows, read, strict=True))
+        assembled = add(steps.assemble_of(windows), f"{group.value}: assemble", group=group.value, **inputs)
         training_part, held_out_part = assembled.outputs["training_part"], assembled.outputs["held_out_part"]
         decisions = {
             output: train_and_publish(
@@ -112,7 +138,17 @@ def group_workflow(add: Add, group: FeatureGroup, names: Sequence[str], *, canar
         }
         return returned(**decisions, held_out_part=held_out_part)
 
-    return sub_workflow
+    # kfp reads inputs from the signature, which is known only now.
+    sub_workflow.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [_input("store", str), *(_input(window, dsl.Input[dsl.Dataset]) for window in windows)],
+        return_annotation=returned,
+    )
+    description = f"Train and judge models of {', '.join(group.features)}."
+    return dsl.pipeline(name=group.value, description=description)(sub_workflow)
+
+
+def _input(name: str, annotation: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=annotation)
 
 
 def train_and_publish(
@@ -150,8 +186,14 @@ def output_of(model_name: str) -> str:
 
 
 def compile_workflow(
-    path: Path, catalogue: Catalogue, placement: Placement | None = None, *, canary: bool = False
+    path: Path,
+    catalogue: Catalogue,
+    placement: Placement | None = None,
+    *,
+    canary: bool = False,
+    extract_tasks: int = 1,
 ) -> None:
     """Write the workflow as KFP IR YAML."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    compiler.Compiler().compile(build_workflow(catalogue, placement, canary=canary), str(path))
+    workflow = build_workflow(catalogue, placement, canary=canary, extract_tasks=extract_tasks)
+    compiler.Compiler().compile(workflow, str(path))

@@ -17,10 +17,10 @@ def test_a_group_whose_features_are_not_written_is_a_failed_candidate_that_says_
     frames = steady_node()
     frames.tables[POD_STAT][list(COUNTER_FEATURES)] = np.nan
     window = write_window(tmp_path / "window", frames)
-    bpf, _ = assemble.run(window, FeatureGroup.BPF_ONLY, tmp_path / "bpf", tmp_path / "bpf_held_out")
+    bpf, _ = assemble.run([window], FeatureGroup.BPF_ONLY, tmp_path / "bpf", tmp_path / "bpf_held_out")
     assert bpf.node_intervals
 
-    counters, _ = assemble.run(window, FeatureGroup.COUNTER_ONLY, tmp_path / "training", tmp_path / "held_out")
+    counters, _ = assemble.run([window], FeatureGroup.COUNTER_ONLY, tmp_path / "training", tmp_path / "held_out")
     assert counters.node_intervals == 0
     candidate = train.run(tmp_path / "training", "CounterOnly/linear", tmp_path / "candidate")
     assert candidate.status == "failed"
@@ -31,6 +31,6 @@ def test_a_group_whose_features_are_not_written_is_a_failed_candidate_that_says_
     assert decision.failed
     assert not decision.improved
     pages = {"html": tmp_path / "report.html", "markdown": tmp_path / "report.md"}
-    failed = report.run([tmp_path / "decision"], window, [tmp_path / "held_out"], str(tmp_path / "models"), **pages)
+    failed = report.run([tmp_path / "decision"], [tmp_path / "held_out"], str(tmp_path / "models"), **pages)
     assert failed == ("CounterOnly/linear",)
     assert "does not write every feature" in pages["html"].read_text()

@@ -74,7 +74,7 @@ def trained(prometheus: str, tmp_path_factory: pytest.TempPathFactory) -> Callab
         if specs not in found:
             folder = tmp_path_factory.mktemp("run")
             read(prometheus, [span_of(spec) for spec in specs], folder / "window")
-            assemble.run(folder / "window", FeatureGroup.COUNTER_ONLY, folder / "training", folder / "held_out")
+            assemble.run([folder / "window"], FeatureGroup.COUNTER_ONLY, folder / "training", folder / "held_out")
             found[specs] = train.run(folder / "training", "CounterOnly/concave", folder / "candidate")
         return found[specs]
 
@@ -115,7 +115,7 @@ def test_an_idle_recording_given_as_a_further_window_pins_idle(trained: Callable
 def test_several_recordings_are_one_window_too(recorded: dict[SimulationSpec, Path], tmp_path: Path) -> None:
     files = [str(file) for spec in (PRODUCTION, IDLE) for file in sorted(recorded[spec].glob("*.json.gz"))]
     extract.run(resolve.run(recordings=files, now=PRODUCTION.start), tmp_path / "window")
-    assemble.run(tmp_path / "window", FeatureGroup.COUNTER_ONLY, tmp_path / "training", tmp_path / "held_out")
+    assemble.run([tmp_path / "window"], FeatureGroup.COUNTER_ONLY, tmp_path / "training", tmp_path / "held_out")
     candidate = train.run(tmp_path / "training", "CounterOnly/concave", tmp_path / "candidate")
 
     assert {evidence.source for evidence in candidate.idle_evidence.values()} == {IdleSource.FURTHER}

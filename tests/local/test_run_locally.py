@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import io
 import logging
+import re
 
 import msgspec
 import pytest
@@ -27,10 +28,11 @@ def run(tmp_path, simulated):
     """Run one pipeline over the simulated window, or what is given in its place; returns the outcome and the lines."""
     runs = iter(range(9))
 
-    def run(*, canary=False, **parameters):
+    def run(*, canary=False, extract_tasks=1, **parameters):
         progress = io.StringIO()
         parameters = {"store": str(tmp_path / "models"), "recordings": list(map(str, simulated)), **parameters}
-        outcome = run_locally(CATALOGUE, parameters, tmp_path / f"run-{next(runs)}", progress, canary=canary)
+        folder, options = tmp_path / f"run-{next(runs)}", {"canary": canary, "extract_tasks": extract_tasks}
+        outcome = run_locally(CATALOGUE, parameters, folder, progress, **options)
         return outcome, progress.getvalue().splitlines()
 
     return run
@@ -63,6 +65,24 @@ def test_a_second_run_compares_with_the_first_ones_champion(run, tmp_path, capsy
     # kfp.local changes printing and logging of the whole process; here nothing of that is seen or stays.
     assert capsys.readouterr().out == ""
     assert (builtins.print, logging.getLogger().level, list(logging.getLogger().handlers)) == before
+
+
+@pytest.mark.slow
+def test_several_extractions_make_the_same_model_and_report_the_same_window(run, tmp_path):
+    one, _ = run(store=str(tmp_path / "of-one"))
+    several, lines = run(store=str(tmp_path / "of-several"), extract_tasks=4)
+
+    assert several.succeeded
+    extracts = [line.split("] ")[1].split("  ")[0] for line in lines if ": extract" in line]
+    assert extracts == [f"nodes {number} of 4: extract" for number in (1, 2, 3, 4)]  # of which two hold no node
+    of_one, of_several = (msgspec.structs.replace(decided.decisions[0], run_id="") for decided in (one, several))
+    assert of_several == of_one
+    assert window_in(several.report) == window_in(one.report)
+
+
+def window_in(report):
+    """What the page says of the samples that were read."""
+    return re.search(r'<p class="meta">.*</p>', report.read_text())[0]
 
 
 @pytest.mark.slow

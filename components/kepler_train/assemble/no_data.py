@@ -30,9 +30,11 @@ _REMEDIES = {
 _LONG_ENOUGH = "half an hour is practically always enough"
 
 
-def nothing_recorded(window: str) -> NoData:
+def nothing_recorded(run_id: str) -> NoData:
     """A window without a single row."""
-    return NoData(f"{window} holds no samples at all; is Kepler scraped, and does the selector match its job?")
+    return NoData(
+        f"the window of {run_id} holds no samples at all; is Kepler scraped, and does the selector match its job?"
+    )
 
 
 def nothing_usable(group: FeatureGroup, set_apart: dict[str, int]) -> NoData:

@@ -6,6 +6,7 @@ import logging
 import math
 import shutil
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,10 +14,12 @@ import msgspec
 
 from kepler_train.assemble import no_data
 from kepler_train.assemble.intervals import MISSING_FEATURE, REASONS, judge
+from kepler_train.assemble.join import joined
 from kepler_train.assemble.part_writer import PartWriter
 from kepler_train.assemble.shard import numeric_features, read_shard
 from kepler_train.assemble.split_evidence import split_evidence
 from kepler_train.assemble.survey import Survey, survey
+from kepler_train.contract.errors import BrokenContract
 from kepler_train.contract.features import FeatureGroup
 from kepler_train.contract.held_out import HELD_OUT, TRAINING
 from kepler_train.contract.parts import PART_FILE, NodeSummary, Part
@@ -46,30 +49,33 @@ class _Assembled:
         return {reason: self.reasons[reason] for reason in REASONS if self.reasons[reason]}
 
 
-def run(window: Path, group: FeatureGroup, training_out: Path, held_out_out: Path) -> tuple[Part, Part]:
-    """Assemble a group's training and held-out parts, one shard of the window in memory at a time.
+def run(windows: Sequence[Path], group: FeatureGroup, training_out: Path, held_out_out: Path) -> tuple[Part, Part]:
+    """Assemble a group's training and held-out parts, one shard in memory at a time.
 
+    `windows` are one window's folders, one for each extraction; the sum of what they read goes with the held-out part.
     Node intervals that are no whole measurement are in neither part, but counted by reason in both descriptions.
     A group whose features the exporter does not write has empty parts, with a note: other groups can be trained.
     Raises NoData, with what to do, where either part would be empty otherwise; BrokenContract for a damaged window.
     """
-    described = WindowSummary.read(window / SUMMARY_FILE).window
-    found = survey(window)
+    read = joined([WindowSummary.read(window / SUMMARY_FILE) for window in windows])
+    found = survey(windows)
+    _refuse_lost(read, found)
     assembled = _Assembled(_writer(training_out, group), _writer(held_out_out, group))
     for number, folder in enumerate(found.shards, start=1):
-        _add(assembled, folder, found, described.interval_seconds)
+        _add(assembled, folder, found, read.window.interval_seconds)
         if number % _PROGRESS_EVERY_SHARDS == 0:
             logger.info("assemble %s: %d of %d shards", group.value, number, len(found.shards))
     if _lacks_features(assembled):
         notes: tuple[str, ...] = (str(no_data.nothing_usable(group, assembled.set_apart)),)
     else:
-        _refuse_empty(assembled, window)
+        _refuse_empty(assembled, read.window.run_id)
         notes = () if found.has_packages else (_FROM_LABELS,)
-    training, held_out = _describe(assembled, found, described, notes)
+    training, held_out = _describe(assembled, found, read.window, notes)
     if training.pod_rows:
         training = msgspec.structs.replace(training, split_evidence=split_evidence(training_out, group))
     training.write(training_out / PART_FILE)
     held_out.write(held_out_out / PART_FILE)
+    read.write(held_out_out / SUMMARY_FILE)
     logger.info("assemble %s: %s", group.value, _in_words(training, held_out))
     return training, held_out
 
@@ -104,10 +110,15 @@ def _lacks_features(assembled: _Assembled) -> bool:
     return not assembled.usable and apart.get(MISSING_FEATURE, 0) > sum(apart.values()) / 2
 
 
-def _refuse_empty(assembled: _Assembled, window: Path) -> None:
+def _refuse_lost(read: WindowSummary, found: Survey) -> None:
+    if lost := sorted(set(read.nodes) - set(found.packages)):
+        raise BrokenContract(f"no shards of {', '.join(lost)} are there, which were read; extract this window again")
+
+
+def _refuse_empty(assembled: _Assembled, run_id: str) -> None:
     training, held_out = assembled.training, assembled.held_out
     if not assembled.usable and not assembled.set_apart:
-        raise no_data.nothing_recorded(str(window))
+        raise no_data.nothing_recorded(run_id)
     if not assembled.usable:
         raise no_data.nothing_usable(training.group, assembled.set_apart)
     if not training.node_intervals:

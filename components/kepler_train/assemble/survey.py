@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,10 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kepler_train.assemble.shard import read_table
-from kepler_train.contract.errors import BrokenContract
 from kepler_train.contract.features import ARCHITECTURE
 from kepler_train.contract.tables import NODE_STAT, PACKAGE
-from kepler_train.contract.window import SHARDS, shard_node, shards_of
+from kepler_train.contract.window import shard_node, shards_of
 
 UNKNOWN_ARCHITECTURE = "unknown"
 
@@ -33,11 +33,9 @@ class Survey:
         return any(self.packages.values())
 
 
-def survey(window: Path) -> Survey:
-    """Go once through a window's shards, reading names only; raises BrokenContract where there is no window."""
-    if not (window / SHARDS).is_dir():
-        raise BrokenContract(f"{window} holds no shards; was this window extracted?")
-    shards = tuple(shards_of(window))
+def survey(windows: Sequence[Path]) -> Survey:
+    """Go once through the shards of a window, which may lie in several folders, reading names only."""
+    shards = tuple(sorted((shard for window in windows for shard in shards_of(window)), key=lambda shard: shard.name))
     packages: dict[str, set[str]] = {}
     architectures: dict[str, str] = {}
     for shard in shards:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from kepler_train.cli.results import add_json_option, write_json
 from kepler_train.cli.run import (
     add_canary_option,
+    add_extract_option,
     add_groups_option,
     add_runtime_option,
     add_window_options,
@@ -69,12 +70,12 @@ def compile_to_file(arguments: argparse.Namespace) -> int:
     from kepler_workflow.release import write_resources
     from kepler_workflow.workflow import compile_workflow
 
-    catalogue, placement = catalogue_of(arguments.groups), _placement(arguments)
     if arguments.as_resources:
         write_resources(arguments.output, _workflow(arguments), arguments.namespace)
     else:
         catalogue, placement = catalogue_of(arguments.groups), _placement(arguments)
-        compile_workflow(arguments.output, catalogue, placement, canary=arguments.canary)
+        graph = {"canary": arguments.canary, "extract_tasks": arguments.extract_tasks}
+        compile_workflow(arguments.output, catalogue, placement, **graph)
     print(arguments.output)
     return 0
 
@@ -135,13 +136,15 @@ def _target(arguments: argparse.Namespace) -> Target:
 def _workflow(arguments: argparse.Namespace) -> Any:
     from kepler_workflow.workflow import build_workflow
 
-    return build_workflow(catalogue_of(arguments.groups), _placement(arguments), canary=arguments.canary)
+    graph = {"canary": arguments.canary, "extract_tasks": arguments.extract_tasks}
+    return build_workflow(catalogue_of(arguments.groups), _placement(arguments), **graph)
 
 
 def _add_workflow_options(command: argparse.ArgumentParser) -> None:
     add_groups_option(command)
     add_runtime_option(command)
     add_canary_option(command)
+    add_extract_option(command)
     several: dict[str, Any] = {"action": "append", "default": []}
     command.add_argument(
         "--toleration",

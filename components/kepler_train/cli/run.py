@@ -38,6 +38,7 @@ def add_commands(commands: Any) -> None:
     add_groups_option(run)
     add_runtime_option(run)
     add_canary_option(run)
+    add_extract_option(run)
     run.add_argument(
         "--engine", choices=("process", "docker"), default="process", help="what a task runs in (default: process)"
     )
@@ -86,6 +87,17 @@ def add_canary_option(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_extract_option(command: argparse.ArgumentParser) -> None:
+    """Add the choice of several extractions."""
+    command.add_argument(
+        "--extract-tasks",
+        type=int,
+        default=1,
+        metavar="N",
+        help="read the window by so many tasks, each of them a share of the nodes (default: 1)",
+    )
+
+
 def run_here(arguments: argparse.Namespace) -> int:
     """Run the workflow in processes or containers; prints what became of every pipeline, and where the report is."""
     require_kfp()
@@ -115,7 +127,14 @@ def run_here(arguments: argparse.Namespace) -> int:
             parameters["store"] = str(Path(arguments.store).absolute())
         containers = _containers(arguments.images, parameters)
     outcome = run_locally(
-        catalogue, parameters, folder, sys.stderr, arguments.runtime, canary=arguments.canary, containers=containers
+        catalogue,
+        parameters,
+        folder,
+        sys.stderr,
+        arguments.runtime,
+        canary=arguments.canary,
+        extract_tasks=arguments.extract_tasks,
+        containers=containers,
     )
     write_json(arguments.json, _as_json(outcome))
     _tell(outcome)

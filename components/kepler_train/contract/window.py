@@ -78,8 +78,11 @@ def shard_node(shard: Path) -> str:
 
 
 def shards_of(folder: Path) -> Iterator[Path]:
-    """Go through the complete shards of a window or of an assembled part, by node and time."""
-    return iter(sorted(path for path in (folder / SHARDS).iterdir() if "@" in path.name and path.is_dir()))
+    """Go through the complete shards of a window or of an assembled part, by node and time.
+
+    There may be none, and then, from a bucket, which keeps no empty folders, no folder of them either.
+    """
+    return iter(sorted(path for path in (folder / SHARDS).glob("*@*") if path.is_dir()))
 
 
 def run_id_of(job_id: str, now: datetime) -> str:

@@ -10,13 +10,22 @@ from contextlib import closing
 from pathlib import Path
 
 from kepler_train.contract.errors import WrongUsage
-from kepler_train.contract.window import SHARDS, SUMMARY_FILE, RecordingSource, Window, WindowSummary
+from kepler_train.contract.window import (
+    SHARDS,
+    SUMMARY_FILE,
+    RecordingSource,
+    Window,
+    WindowSummary,
+    shard_node,
+    shards_of,
+)
 from kepler_train.extract.convert import Converter
 from kepler_train.extract.forms import FORMS
 from kepler_train.extract.prometheus import PrometheusReader
 from kepler_train.extract.recording import RecordingReader
 from kepler_train.extract.shards import Shard, ShardWriter
-from kepler_train.extract.summary import summarise
+from kepler_train.extract.share import WHOLE, Share
+from kepler_train.extract.summary import refuse_empty, summarise
 
 _log = logging.getLogger("kepler_train")
 
@@ -27,23 +36,26 @@ _SECONDS_BETWEEN_LINES = 10.0
 Reader = PrometheusReader | RecordingReader
 
 
-def run(window: Window, out: Path) -> WindowSummary:
-    """Extract a window into `out`: its shards, and `window.json` when all are there.
+def run(window: Window, out: Path, share: Share = WHOLE) -> WindowSummary:
+    """Extract a window, or the nodes of a share, into `out`: its shards, and `window.json` when all are there.
 
     Called again with the same window after an interruption, it goes on with the shards that are missing. Memory does
-    not grow with the window. Raises SourceError where the source fails, NoData where it holds nothing to train on,
-    WrongUsage where `out` holds another window.
+    not grow with the window. Raises SourceError where the source fails, NoData where it holds nothing to train on (a
+    share without nodes is an empty window, since others may have some), WrongUsage where `out` holds another window.
     """
-    _claim(window, out)
+    _claim(window, out, share)
     scratch = out / _SCRATCH
     shutil.rmtree(scratch, ignore_errors=True)
     with closing(_reader(window, scratch)) as reader:
-        shards = reader.shards()
+        of_all = reader.shards()
+        shards = [shard for shard in of_all if share.holds(shard.node)]
         missing = [shard for shard in shards if not (out / SHARDS / shard.name).is_dir()]
         if len(missing) < len(shards):
             _log.info("extract: %d of %d shards are there already", len(shards) - len(missing), len(shards))
         _write_all(missing, reader, window.interval_seconds, out)
         summary = summarise(window, out, reader.spans)
+    if len(shards) == len(of_all):
+        refuse_empty(summary)
     shutil.rmtree(scratch, ignore_errors=True)
     summary.write(out / SUMMARY_FILE)
     return summary
@@ -55,13 +67,17 @@ def _reader(window: Window, scratch: Path) -> Reader:
     return PrometheusReader(window.source, window.spans)
 
 
-def _claim(window: Window, out: Path) -> None:
-    """Mark the folder as this window's, or make sure that it is."""
+def _claim(window: Window, out: Path, share: Share) -> None:
+    """Mark the folder as this window's, or make sure that it is, and holds no node of another share."""
     asked = out / _PLAN_FILE
     if asked.exists():
         other = Window.read(asked)
         if other != window:
             raise WrongUsage(f"{out} holds the window of run {other.run_id}; give an empty folder to {window.run_id}")
+        if stranger := next((node for node in map(shard_node, shards_of(out)) if not share.holds(node)), None):
+            raise WrongUsage(
+                f"{out} holds {stranger}, which is not in share {share.number} of {share.of}; give another"
+            )
     else:
         window.write(asked)
 

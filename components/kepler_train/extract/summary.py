@@ -10,20 +10,17 @@ import pyarrow.parquet as pq
 
 from kepler_train.contract.errors import NoData
 from kepler_train.contract.tables import METRIC_OF_TABLE, NODE_STAT, PACKAGE, POD_STAT, SCHEMAS, SET_APART
-from kepler_train.contract.window import SHARDS, RecordingSource, Span, Window, WindowSummary, shard_node, shards_of
+from kepler_train.contract.window import RecordingSource, Span, Window, WindowSummary, shard_node, shards_of
 from kepler_train.extract.shards import moment
 
 
 def summarise(window: Window, folder: Path, spans: tuple[Span, ...]) -> WindowSummary:
-    """Count rows and samples set apart, and cut each span to what was found in it.
-
-    Raises NoData, saying which metric is missing where, if there are no pods or no energy to train on.
-    """
+    """Count rows and samples set apart, and cut each span to what was found in it."""
     rows = dict.fromkeys((table for table in SCHEMAS if table != SET_APART), 0)
     apart: Counter[tuple[str, str]] = Counter()
     nodes: dict[str, None] = {}
     extents: list[tuple[datetime, datetime]] = []
-    for shard in shards_of(folder) if (folder / SHARDS).is_dir() else ():
+    for shard in shards_of(folder):
         for table in rows:
             metadata = pq.read_metadata(shard / f"{table}.parquet")
             rows[table] += metadata.num_rows
@@ -36,7 +33,6 @@ def summarise(window: Window, folder: Path, spans: tuple[Span, ...]) -> WindowSu
     set_apart: dict[str, dict[str, int]] = {}
     for (table, reason), count in sorted(apart.items()):
         set_apart.setdefault(table, {})[reason] = count
-    _check(window, rows, set_apart)
     return WindowSummary(
         window=window,
         spans=tuple(_found(span, extents, window.interval_seconds) for span in spans if _within(span, extents)),
@@ -63,7 +59,9 @@ def _found(span: Span, extents: list[tuple[datetime, datetime]], interval_second
     return Span(max(span.start, first - timedelta(seconds=interval_seconds)), min(span.end, last))
 
 
-def _check(window: Window, rows: dict[str, int], set_apart: dict[str, dict[str, int]]) -> None:
+def refuse_empty(summary: WindowSummary) -> None:
+    """Raise NoData, saying which metric is missing where, if there are no pods or no energy to train on."""
+    window, rows, set_apart = summary.window, summary.rows, summary.set_apart
     for tables in ((POD_STAT,), (NODE_STAT, PACKAGE)):
         if any(rows[table] for table in tables):
             continue

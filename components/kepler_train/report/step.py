@@ -21,19 +21,18 @@ from kepler_train.report.serving import read_serving, signing_words
 from kepler_train.report.told import told, warnings
 
 
-def run(
-    decisions: Sequence[Path], window: Path, parts: Sequence[Path], store: str, *, html: Path, markdown: Path
-) -> tuple[str, ...]:
+def run(decisions: Sequence[Path], parts: Sequence[Path], store: str, *, html: Path, markdown: Path) -> tuple[str, ...]:
     """Write the leaderboard and return the names, `Group/model`, of the training pipelines that failed.
 
-    `decisions` are evaluations' folders, `parts` held-out parts, one per group; `html` and `markdown` are files.
-    A store that is away is said in the page. Raises BrokenContract for a folder that is not what it should be.
+    `decisions` are evaluations' folders, `parts` held-out parts, one per group, each with the window's summary; `html`
+    and `markdown` are files. A store that is away is said in the page. Raises BrokenContract for a folder that is not
+    what it should be.
     """
     entries = [read_entry(folder) for folder in decisions]
     serving, store_problem = read_serving(store, [entry.decision for entry in entries])
     entries = [replace(entry, serving=serving.get(entry.name)) for entry in entries]
     held_out = [read_part(folder) for folder in parts]
-    summary = WindowSummary.read(window / SUMMARY_FILE)
+    summary = WindowSummary.read(parts[0] / SUMMARY_FILE)
     boards, signatures = boards_of(entries, held_out), signing_words(store)
     ends = error_range(error for entry in entries for error in entry.errors_percent)
     counts, failures = headline([(entry.decision, entry.outcome) for entry in entries])

@@ -24,7 +24,7 @@ BASE = SimulationSpec(seed=2, duration_seconds=2400.0, faults=False)
 
 def evidence_of(folder: Path, *nodes: NodeFrames, group: FeatureGroup = FeatureGroup.COUNTER_ONLY) -> SplitEvidence:
     window = write_window(folder / "window", *nodes, shard_intervals=2400)
-    training, held_out = step.run(window, group, folder / "training", folder / "held_out")
+    training, held_out = step.run([window], group, folder / "training", folder / "held_out")
     assert read_part(folder / "training") == training
     assert held_out.split_evidence is None
     assert training.split_evidence is not None
@@ -100,7 +100,7 @@ def test_replicas_and_restarts_of_a_workload_are_one(tmp_path):
 
 def test_a_node_with_one_workload_has_nothing_to_split(tmp_path):
     window = write_window(tmp_path / "window", steady_node(pods=1))
-    training, _ = step.run(window, FeatureGroup.BPF_ONLY, tmp_path / "training", tmp_path / "held_out")
+    training, _ = step.run([window], FeatureGroup.BPF_ONLY, tmp_path / "training", tmp_path / "held_out")
     assert training.split_evidence is None
 
 
@@ -110,7 +110,7 @@ def test_without_the_nodes_own_sums_nothing_is_said(tmp_path):
     node.tables[NODE_STAT][label] = node.tables[POD_STAT].groupby("timestamp")["curr_cpu_time"].sum().to_numpy() * 0
     node.tables[POD_STAT]["curr_cpu_time"] = 0.0
     window = write_window(tmp_path / "window", node)
-    training, _ = step.run(window, FeatureGroup.BPF_ONLY, tmp_path / "training", tmp_path / "held_out")
+    training, _ = step.run([window], FeatureGroup.BPF_ONLY, tmp_path / "training", tmp_path / "held_out")
     assert training.split_evidence is None
 
 

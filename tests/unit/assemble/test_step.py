@@ -30,7 +30,7 @@ FIT_MILLISECONDS = START_MILLISECONDS + 90_000
 
 def assemble(tmp_path, *nodes, group=COUNTERS, **options):
     window = write_window(tmp_path / "window", *nodes, **options)
-    parts = run(window, group, tmp_path / "training", tmp_path / "held_out")
+    parts = run([window], group, tmp_path / "training", tmp_path / "held_out")
     return *parts, tmp_path / "training", tmp_path / "held_out"
 
 
@@ -309,7 +309,7 @@ def test_assembling_again_replaces_what_an_interrupted_attempt_left(tmp_path):
     left.mkdir(parents=True)
     training, *_ = assemble(tmp_path, frames)
     assert not left.exists()
-    again, _ = run(tmp_path / "window", COUNTERS, tmp_path / "training", tmp_path / "held_out")
+    again, _ = run([tmp_path / "window"], COUNTERS, tmp_path / "training", tmp_path / "held_out")
     assert again == training
 
 
@@ -361,7 +361,7 @@ def test_a_single_interval_is_told_how_long_a_window_must_be(tmp_path):
 
 def test_a_folder_that_is_no_window_is_refused(tmp_path):
     with pytest.raises(BrokenContract, match=r"window\.json"):
-        run(tmp_path, COUNTERS, tmp_path / "training", tmp_path / "held_out")
+        run([tmp_path], COUNTERS, tmp_path / "training", tmp_path / "held_out")
 
 
 def test_a_table_out_of_time_order_is_refused(tmp_path):
@@ -376,4 +376,4 @@ def test_a_truncated_table_is_refused_by_name(tmp_path):
     damaged = next(shards_of(window)) / f"{POD_STAT}.parquet"
     damaged.write_bytes(damaged.read_bytes()[:500])
     with pytest.raises(BrokenContract, match=POD_STAT):
-        run(window, COUNTERS, tmp_path / "training", tmp_path / "held_out")
+        run([window], COUNTERS, tmp_path / "training", tmp_path / "held_out")

@@ -50,7 +50,7 @@ def noisy_node(node="node1", *, noise=0.03, seed=0, **options):
 def held_out_part(folder: Path, *nodes, group=BPF, **options) -> Path:
     """Assemble nodes into a held-out part."""
     window = write_window(folder / "window", *(nodes or (noisy_node(),)), **options)
-    assemble.run(window, group, folder / "training", folder / "held_out")
+    assemble.run([window], group, folder / "training", folder / "held_out")
     return folder / "held_out"
 
 

@@ -38,7 +38,7 @@ def linear_candidate(training, folder, group):
 
 
 def decide(window, folder, group):
-    parts = assemble.run(window, group, folder / "training", folder / "held_out")
+    parts = assemble.run([window], group, folder / "training", folder / "held_out")
     candidate = linear_candidate(folder / "training", folder / "candidate", group)
     return *parts, run(candidate, folder / "held_out", str(folder / "store"), folder / "decision")
 
@@ -60,11 +60,11 @@ def test_kubelet_features_carry_no_signal_here_and_it_is_said(window, tmp_path):
 
 
 def test_package_energies_are_what_the_exporter_itself_adds_up(window, tmp_path):
-    assemble.run(window, FeatureGroup.BPF_ONLY, tmp_path / "training", tmp_path / "held_out")
+    assemble.run([window], FeatureGroup.BPF_ONLY, tmp_path / "training", tmp_path / "held_out")
     from_packages = np.concatenate([batch.energy_millijoules for batch in interval_batches(tmp_path / "training")])
     for table in window.glob("shards/*/pkg_data.parquet"):
         table.unlink()
-    training, _ = assemble.run(window, FeatureGroup.BPF_ONLY, tmp_path / "by label", tmp_path / "held out by label")
+    training, _ = assemble.run([window], FeatureGroup.BPF_ONLY, tmp_path / "by label", tmp_path / "held out by label")
     assert training.notes
     by_label = {
         time: energy

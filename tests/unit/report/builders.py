@@ -69,7 +69,6 @@ class Model:
 class Run:
     """Where a built run lies: the arguments of the report step, and what stands in the decisions."""
 
-    window: Path
     decisions: list[Path] = field(default_factory=list)
     parts: list[Path] = field(default_factory=list)
 
@@ -124,18 +123,19 @@ def build(
     nodes = tuple(dict.fromkeys(night.nodes.tolist()))
     rows = {"pod_stat_data": 5 * 31 * len(night.times), "node_stat_data": 5 * len(night.times)}
     rows |= {"freq_data": 0 if missing_metrics else 40 * len(night.times), "pkg_data": 10 * len(night.times)}
-    WindowSummary(
+    summary = WindowSummary(
         window=night.window,
         spans=night.window.spans,
         rows=rows,
         set_apart=set_apart or {},
         missing_metrics=missing_metrics,
         nodes=nodes,
-    ).write(folder / "window" / SUMMARY_FILE)
-    run = Run(folder / "window")
+    )
+    run = Run()
     for group in dict.fromkeys(model.group for model in models):
         part = folder / f"part-{group.value}"
         _part(group, night, part_set_apart or {}, (without_signal or {}).get(group, ())).write(part / PART_FILE)
+        summary.write(part / SUMMARY_FILE)
         run.parts.append(part)
     for index, model in enumerate(models):
         run.decisions.append(folder / f"decision-{index}")

@@ -64,7 +64,7 @@ def report(tmp_path: Path) -> Callable[..., str]:
     def report_on(run: Run, store: str = "") -> str:
         html = tmp_path / "report.html"
         markdown = tmp_path / "report.md"
-        step.run(run.decisions, run.window, run.parts, store or str(tmp_path / "store"), html=html, markdown=markdown)
+        step.run(run.decisions, run.parts, store or str(tmp_path / "store"), html=html, markdown=markdown)
         return html.read_text()
 
     return report_on

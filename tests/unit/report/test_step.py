@@ -58,7 +58,6 @@ def better(tmp_path):
 def test_names_of_failed_pipelines_come_back(realistic, tmp_path):
     failed = step.run(
         realistic.decisions,
-        realistic.window,
         realistic.parts,
         str(tmp_path),
         html=tmp_path / "a.html",
@@ -308,7 +307,6 @@ def test_a_folder_that_holds_no_decision_is_refused(better, tmp_path):
     with pytest.raises(BrokenContract, match=r"decision\.json"):
         step.run(
             [tmp_path],
-            better.window,
             better.parts,
             str(tmp_path / "store"),
             html=tmp_path / "a.html",

@@ -8,7 +8,7 @@ import textwrap
 
 import pytest
 
-from kepler_workflow.local import _error_in
+from kepler_workflow.processes import error_in
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def message_of(tmp_path):
         log = tmp_path / "task.log"
         with log.open("wb") as file:
             subprocess.call([sys.executable, "-c", textwrap.dedent(source)], stdout=file, stderr=subprocess.STDOUT)
-        return _error_in(log)
+        return error_in(log)
 
     return run
 
@@ -62,4 +62,4 @@ def test_of_a_killed_process_what_it_said_last(message_of):
 
 
 def test_of_a_process_that_never_started_that_it_did_not(tmp_path):
-    assert _error_in(tmp_path / "task.log") == "the task did not start"
+    assert error_in(tmp_path / "task.log") == "the task did not start"

@@ -146,7 +146,6 @@ def test_each_decision_leaves_its_group_under_its_own_name(ir, dags):
 
 def test_the_report_gets_every_decision_and_the_last_task_ends_the_run_red_after_it(tasks):
     assert set(tasks["report"]["inputs"]["artifacts"]) == {
-        "window",
         "CounterOnly_linear_decision",
         "CounterOnly_additive_spline_decision",
         "Full_keras_net_decision",
@@ -167,6 +166,29 @@ def test_no_parameter_takes_a_secret_and_each_is_explained(ir):
     assert all(parameter["description"] for parameter in parameters.values())
 
 
+def test_several_extractions_are_tasks_of_their_own_and_every_group_gets_all_their_windows(tmp_path):
+    compile_workflow(tmp_path / "workflow.yaml", CATALOGUE, extract_tasks=3)
+    ir = read(tmp_path / "workflow.yaml")
+    tasks = ir["components"]["comp-exit-handler-1"]["dag"]["tasks"]
+    extracts = {name: task for name, task in tasks.items() if name.endswith("extract")}
+    assert [task["taskInfo"]["name"] for task in extracts.values()] == [f"nodes {n} of 3: extract" for n in (1, 2, 3)]
+    shares = [task["inputs"]["parameters"] for task in extracts.values()]
+    assert [(s["share"], s["shares"]) for s in shares] == [
+        ({"runtimeValue": {"constant": float(n)}}, {"runtimeValue": {"constant": 3.0}}) for n in (1, 2, 3)
+    ]
+    for group in ("counteronly", "full"):
+        given = tasks[group]["inputs"]["artifacts"]
+        assert [artifact["taskOutputArtifact"]["producerTask"] for artifact in given.values()] == list(extracts)
+        assemble = ir["components"][f"comp-{group}"]["dag"]["tasks"][f"{group}-assemble"]
+        assert set(assemble["inputs"]["artifacts"]) == {"window_1", "window_2", "window_3"}
+    assert not extracts.keys() & set(tasks["report"]["dependentTasks"])
+
+
+def test_no_extraction_is_refused():
+    with pytest.raises(WrongUsage, match="by 0 tasks; give a number from 1"):
+        build_workflow(CATALOGUE, extract_tasks=0)
+
+
 def test_two_models_whose_outputs_would_have_one_name_are_refused():
     with pytest.raises(WrongUsage, match="a-b, a_b; rename one"):
         build_workflow({FeatureGroup.FULL: ("a-b", "a_b")})
@@ -179,5 +201,9 @@ def test_a_workflow_without_pipelines_is_refused():
 
 def test_tasks_decide_nothing():
     branches = (ast.If, ast.IfExp, ast.For, ast.While, ast.Try, ast.With)
-    for source in (inspect.getsource(steps), steps._REPORT_SOURCE.format(inputs="", decisions="", parts="")):
+    made = (
+        steps._ASSEMBLE_SOURCE.format(inputs="", windows=""),
+        steps._REPORT_SOURCE.format(inputs="", decisions="", parts=""),
+    )
+    for source in (inspect.getsource(steps), *made):
         assert not [node for node in ast.walk(ast.parse(source)) if isinstance(node, branches)]
