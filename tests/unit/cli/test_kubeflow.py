@@ -36,6 +36,14 @@ def test_compile_takes_the_clusters_wishes(kepler_train, tmp_path):
     assert pod["imagePullSecret"][0]["secretName"] == "registry"
 
 
+def test_compile_takes_the_number_of_extractions(kepler_train, tmp_path):
+    assert kepler_train("compile", "--groups", "BPFOnly", "--extract-tasks", "2")[0] == 0
+    tasks = next(yaml.safe_load_all((tmp_path / "kepler-train.yaml").read_text()))["components"]
+    assert {"comp-nodes-1-of-2-extract", "comp-nodes-2-of-2-extract"} <= set(tasks)
+    code, _, err = kepler_train("compile", "--groups", "BPFOnly", "--extract-tasks", "0")
+    assert (code, "cannot be extracted by 0 tasks" in err) == (2, True)
+
+
 @pytest.mark.parametrize(
     "words",
     [
