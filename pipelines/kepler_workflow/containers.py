@@ -38,8 +38,18 @@ class Containers:
                 "`make images` builds them, --images images/local.json uses those"
             ) from cause
 
-    def run(self, client: Any, image: str, command: Sequence[str], *, folder: Path, step: str, log: IO[bytes]) -> int:
-        """Run a task of a step to its end, its output to `log`; returns its exit code.
+    def run(
+        self,
+        client: Any,
+        image: str,
+        command: Sequence[str],
+        settings: Mapping[str, str],
+        *,
+        folder: Path,
+        step: str,
+        log: IO[bytes],
+    ) -> int:
+        """Run a task of a step to its end, with settings of this run, its output to `log`; returns its exit code.
 
         As in a cluster that is strict: no rights, nothing to write to but the folders and /tmp.
         """
@@ -51,7 +61,7 @@ class Containers:
                 image,
                 list(command),
                 detach=True,
-                environment={**environment, "TF_CPP_MIN_LOG_LEVEL": "2"},
+                environment={**environment, **settings, "TF_CPP_MIN_LOG_LEVEL": "2"},
                 volumes=[f"{path}:{path}:{mode}" for path, mode in mounts.items()],
                 user=f"{os.getuid()}:{os.getgid()}",
                 network_mode="host",

@@ -30,7 +30,8 @@ from kfp.local.orchestrator import enhanced_dag_orchestrator
 from kfp.local.status import Status
 
 from kepler_train.contract.features import FeatureGroup
-from kepler_train.contract.models import Decision, flat_name, read_decision
+from kepler_train.contract.models import Decision, read_decision
+from kepler_train.contract.pages import EVALUATION_PAGES, evaluation_page
 from kepler_train.contract.runtimes import CURRENT, RUNTIMES, Runtime
 from kepler_workflow.containers import Containers
 from kepler_workflow.interpreters import interpreter_of, library_path
@@ -41,6 +42,8 @@ from kepler_workflow.workflow import Catalogue, build_workflow
 CORES = len(os.sched_getaffinity(0))
 PARALLEL_GROUPS = min(CORES, 4)
 """Groups run at the same time; a task of each may hold half a gigabyte of TensorFlow."""
+PAGES_FOLDER = "evaluations"
+"""Beside the report, which links to what is there."""
 
 
 @dataclass(frozen=True)
@@ -224,8 +227,8 @@ class _LocalRun:
         if "decision" in outputs:
             decision = read_decision(Path(outputs["decision"].path))
             self.outcome.decisions.append(decision)
-            page = f"{flat_name(decision.group, decision.model_name)}.html"
-            self._copy(outputs["evaluation"], self.folder / "evaluations" / page)
+            page = evaluation_page(decision.group, decision.model_name)
+            self._copy(outputs["evaluation"], self.folder / PAGES_FOLDER / page)
         if "leaderboard" in outputs:
             self._copy(outputs["summary"], self.folder / "report.md")
             self.outcome.report = self._copy(outputs["leaderboard"], self.folder / "report.html")
@@ -245,6 +248,7 @@ class _LocalRun:
             "OMP_NUM_THREADS": str(max(1, CORES // PARALLEL_GROUPS)),
             "TF_CPP_MIN_LOG_LEVEL": "2",
             **os.environ,
+            EVALUATION_PAGES: PAGES_FOLDER,
             "TMPDIR": self._scratch,  # kfp leaves a folder there for every task
         }
         if python != sys.executable:  # another one takes the project from here, not what it needs
@@ -266,7 +270,15 @@ class _LocalRun:
     def _run_container(self, client: Any, image: str, command: list[str], **_: Any) -> int:
         assert self._containers is not None  # noqa: S101 (else kfp was given another runner)
         with self._thread.log.open("ab") as log:
-            return self._containers.run(client, image, command, folder=self.folder, step=self._thread.step, log=log)
+            return self._containers.run(
+                client,
+                image,
+                command,
+                {EVALUATION_PAGES: PAGES_FOLDER},
+                folder=self.folder,
+                step=self._thread.step,
+                log=log,
+            )
 
     def _say(self, line: str) -> None:
         print(line.rstrip(), file=self._progress, flush=True)

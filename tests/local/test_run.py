@@ -122,6 +122,8 @@ def test_pages_lie_at_hand_and_nothing_temporary_is_left(outcome):
     assert {path.name for path in folder.iterdir()} == {"artifacts", "evaluations", "logs", "report.html", "report.md"}
     pages = {path.name for path in (folder / "evaluations").iterdir()}
     assert pages == {f"{model.replace(' / ', '-')}.html" for model in {*SHIPPED, FAILING}}
+    linked = set(re.findall(r'href="([^"#]+)"', (folder / "report.html").read_text()))
+    assert linked == {f"evaluations/{page}" for page in pages}
 
 
 def test_the_store_is_listed_shown_and_verified(ended, command, folder):

@@ -18,6 +18,7 @@ from kepler_train.contract.models import (
     read_candidate,
     read_decision,
 )
+from kepler_train.contract.pages import evaluation_page
 from kepler_train.contract.window import INTERVAL_SECONDS
 from kepler_train.report import plots, trace
 from kepler_train.report.evidence import IdleRow, idle_rows, idle_summary, split_figures, split_sentences
@@ -61,6 +62,11 @@ class Entry:
     def anchor(self) -> str:
         """The entry's id in the page."""
         return f"model-{self.decision.group.value}-{self.decision.model_name}"
+
+    @property
+    def page(self) -> str:
+        """The file of the candidate's own page."""
+        return evaluation_page(self.decision.group, self.decision.model_name)
 
     @property
     def outcome(self) -> Outcome:

@@ -11,6 +11,7 @@ from kepler_train.contract.parts import Part
 from kepler_train.contract.tables import NODE_STAT
 from kepler_train.contract.window import WindowSummary
 from kepler_train.report.entries import Entry, NodePlot
+from kepler_train.report.history import History, history_of
 from kepler_train.report.outcome import Outcome
 from kepler_train.report.trace import MEASURED
 from kepler_train.report.words import GROUP_WORDS, many, reason_words, table_words
@@ -61,6 +62,13 @@ class GroupBoard:
         if self.best is None:
             return f"{self.entries[0].decision.model_name} (not published)"
         return self.best.decision.model_name
+
+    @property
+    def history(self) -> History | None:
+        """The errors of the group's champions over the runs; None where there is none yet."""
+        return history_of(
+            [(entry.decision.model_name, entry.serving.tenures) for entry in self.entries if entry.serving]
+        )
 
     @property
     def without_signal(self) -> str:

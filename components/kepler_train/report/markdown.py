@@ -9,7 +9,7 @@ from kepler_train.contract.models import Score
 from kepler_train.report.entries import Entry
 from kepler_train.report.leaderboard import GroupBoard
 from kepler_train.report.outcome import full_name
-from kepler_train.report.words import percent, signed_percent
+from kepler_train.report.words import moment, percent, signed_percent
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|#~&])")
 
@@ -24,12 +24,16 @@ def markdown_of(counts: str, failures: str, boards: Sequence[GroupBoard], store_
         lines += [f"**{_plain(entry.name)}**: {_plain(entry.taken_back)}.", ""]
     lines += ["| model | candidate | champion | constant | decision | why |", "|---|--:|--:|--:|---|---|"]
     lines += [_row(entry) for board in boards for entry in board.entries]
+    served = [row for board in boards for entry in board.entries for row in _served_row(entry)]
+    if served:
+        served = ["| in service | version | since, UTC | sha256 of its provenance |", "|---|---|---|---|", *served, ""]
     return "\n".join(
         [
             *lines,
             "",
             "Errors in percent of the node's power, on the same held-out rows.",
             "",
+            *served,
             f"Signatures: {_plain(signatures)}.",
             "",
         ]
@@ -43,6 +47,14 @@ def _row(entry: Entry) -> str:
     errors[0] += f" (bias {signed_percent(bias)})" if bias is not None else ""
     cells = [_plain(full_name(decision)), *errors, entry.outcome.value, _plain(decision.reason)]
     return f"| {' | '.join(cells)} |"
+
+
+def _served_row(entry: Entry) -> list[str]:
+    serving = entry.serving
+    if serving is None or serving.published is None:
+        return []
+    cells = (_plain(entry.name), _plain(serving.version), moment(serving.published), serving.provenance_sha256)
+    return [f"| {' | '.join(cells)} |"]
 
 
 def _error(score: Score | None) -> str:

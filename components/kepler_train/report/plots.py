@@ -5,6 +5,7 @@ Only `markupsafe` formatting makes SVG here, so text from outside cannot become 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -21,6 +22,7 @@ Range = tuple[float, float]
 _TRACK_HEIGHT = 26
 _PLOT_HEIGHT = 170
 _MOST_BARS = 120
+_HISTORY_HEIGHT = 34
 
 
 def _svg(height: int, label: str, parts: Iterable[Markup], kind: str) -> Markup:
@@ -252,3 +254,28 @@ def pod_curve(curve: PodCurve, interval_seconds: float, label: str) -> Markup:
         ).format(_PLOT_HEIGHT, points)
     )
     return _svg(_PLOT_HEIGHT + 20, label, parts, "plot")
+
+
+# Champions over the runs.
+
+
+def champion_lines(lines: Sequence[tuple[float, float, float, float]], label: str) -> Markup:
+    """Draw a line for each champion of a model, with a dot where it came into service.
+
+    Each is (time, error, time, error) in parts of the axes, errors from 0.
+    """
+    height = _HISTORY_HEIGHT
+    parts = [Markup('<line class="grid" x1="0" x2="100%" y1="{0}" y2="{0}"/>').format(height)]
+    steps = [(before[2], before[3], after[0], after[1]) for before, after in itertools.pairwise(lines)]
+    for kind, drawn in (("step", steps), ("champion", lines)):
+        parts += [
+            Markup('<line class="{}" x1="{}" y1="{:.1f}" x2="{}" y2="{:.1f}"/>').format(
+                kind, _at(left), height * (1 - start), _at(right), height * (1 - end)
+            )
+            for left, start, right, end in drawn
+        ]
+    parts += [
+        Markup('<circle class="champion" cx="{}" cy="{:.1f}" r="3"/>').format(_at(left), height * (1 - start))
+        for left, start, *_ in lines
+    ]
+    return _svg(height + 2, label, parts, "plot")

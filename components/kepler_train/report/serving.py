@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timezone
 
 from kepler_train.contract.errors import KeplerTrainError
 from kepler_train.contract.models import Decision
+from kepler_train.report.history import Tenure, read_tenures
 from kepler_train.report.outcome import full_name
 from kepler_train.store import Store, open_store
 
@@ -23,6 +24,8 @@ class Serving:
     by_this_run: bool
     problem: str
     """What a person must look at: decided but not served, damaged; empty if all is well."""
+    tenures: tuple[Tenure, ...]
+    """Of the champions up to this version, oldest first."""
 
 
 def signing_words(address: str) -> str:
@@ -43,7 +46,7 @@ def read_serving(address: str, decisions: Sequence[Decision]) -> tuple[dict[str,
         index = store.read_index()
     except KeplerTrainError as cause:
         return {}, str(cause)
-    found = {}
+    found, now = {}, datetime.now(timezone.utc)
     for decision in decisions:
         served = index.served(decision.group, decision.model_name)
         version = served.version if served else ""
@@ -56,6 +59,7 @@ def read_serving(address: str, decisions: Sequence[Decision]) -> tuple[dict[str,
             provenance_sha256=served.provenance_sha256 if served else "",
             by_this_run=by_this_run,
             problem=problem,
+            tenures=read_tenures(store, decision, version, now),
         )
     return found, ""
 

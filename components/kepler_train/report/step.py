@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from kepler_train.contract.documents import write_atomically
 from kepler_train.contract.evidence import DETERMINED_CONDITION, GUESS_CONDITION
+from kepler_train.contract.pages import EVALUATION_PAGES
 from kepler_train.contract.parts import read_part
 from kepler_train.contract.tables import METRIC_OF_TABLE
 from kepler_train.contract.window import SUMMARY_FILE, WindowSummary
@@ -25,8 +27,9 @@ def run(decisions: Sequence[Path], parts: Sequence[Path], store: str, *, html: P
     """Write the leaderboard and return the names, `Group/model`, of the training pipelines that failed.
 
     `decisions` are evaluations' folders, `parts` held-out parts, one per group, each with the window's summary; `html`
-    and `markdown` are files. A store that is away is said in the page. Raises BrokenContract for a folder that is not
-    what it should be.
+    and `markdown` are files. A store that is away is said in the page. The page links to evaluations' pages where the
+    environment names their folder, as in a local run; else it has no links, since in the frame that an engine shows it
+    in none would work. Raises BrokenContract for a folder that is not what it should be.
     """
     entries = [read_entry(folder) for folder in decisions]
     serving, store_problem = read_serving(store, [entry.decision for entry in entries])
@@ -56,7 +59,9 @@ def run(decisions: Sequence[Path], parts: Sequence[Path], store: str, *, html: P
         set_apart=set_apart(summary, held_out),
         notes=notes_of(held_out),
         runtimes=_runtimes(entries),
+        served=[entry for board in boards for entry in board.entries if entry.serving and entry.serving.version],
         signatures=signatures,
+        pages=os.environ.get(EVALUATION_PAGES, ""),
     )
     write_atomically(markdown, markdown_of(counts, failures, boards, store_problem, signatures).encode())
     return tuple(entry.name for entry in entries if entry.decision.failed)

@@ -15,6 +15,8 @@ from kepler_train.report import step
 from kepler_train.store import open_store
 from tests.unit.report.builders import Run, realistic_run
 
+PUBLISHED = datetime(2026, 11, 22, 4, 30, tzinfo=timezone.utc)
+
 
 @pytest.fixture(scope="session")
 def realistic(tmp_path_factory: pytest.TempPathFactory) -> Run:
@@ -26,7 +28,7 @@ def realistic(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def publish(tmp_path: Path) -> Callable[..., str]:
     """A function that serves a decision's model from the store at `tmp_path / "store"`, and returns its version."""
 
-    def publish_one(folder: Path, version: str, run_id: str = "") -> str:
+    def publish_one(folder: Path, version: str, run_id: str = "", published: datetime = PUBLISHED) -> str:
         decision, candidate = read_decision(folder), read_candidate(folder)
         model = tmp_path / "model"
         model.mkdir(exist_ok=True)
@@ -36,7 +38,7 @@ def publish(tmp_path: Path) -> Callable[..., str]:
             model_name=decision.model_name,
             version=version,
             parent=decision.champion_version,
-            published=datetime(2026, 11, 22, 4, 30, tzinfo=timezone.utc),
+            published=published,
             candidate=msgspec.structs.replace(candidate, run_id=run_id or candidate.run_id),
             decision=decision,
             files={"model.sav": sha256(b"weights").hexdigest()},
