@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-_SECONDS_BETWEEN_LOOKS = 0.1
+_SECONDS_BETWEEN_LOOKS = 0.2
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Use:
     cpu_seconds: float
     wall_seconds: float
     peak_bytes: int
-    """The greatest sum of the processes' resident memory; pages that two share count twice."""
+    """The greatest sum of the processes' memory; what several share counts once."""
 
 
 def use_of(module: str, arguments: Sequence[str]) -> Use:
@@ -34,7 +34,7 @@ def use_of(module: str, arguments: Sequence[str]) -> Use:
     def look() -> None:
         nonlocal peak
         while not ended.wait(_SECONDS_BETWEEN_LOOKS):
-            peak = max(peak, sum(_resident_bytes(pid) for pid in _family(process.pid)))
+            peak = max(peak, sum(_proportional_bytes(pid) for pid in _family(process.pid)))
 
     thread = threading.Thread(target=look)
     thread.start()
@@ -62,8 +62,10 @@ def _family(pid: int) -> Iterator[int]:
         yield from _family(child)
 
 
-def _resident_bytes(pid: int) -> int:
+def _proportional_bytes(pid: int) -> int:
+    """A process's own memory, and its part of what it shares."""
     try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:  # it has ended
         return 0
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
