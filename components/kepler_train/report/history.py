@@ -55,6 +55,13 @@ class History:
     until: datetime
     rows: tuple[HistoryRow, ...]
 
+    @property
+    def ends(self) -> tuple[str, str]:
+        """Both ends of the axis of time, as briefly as tells them apart."""
+        far = self.since.year != self.until.year
+        form = "%b %Y" if far else "%H:%M" if self.since.date() == self.until.date() else "%d %b"
+        return f"{self.since:{form}}", f"{self.until:{form}}"
+
 
 def read_tenures(store: Store, decision: Decision, version: str, now: datetime) -> tuple[Tenure, ...]:
     """Follow a served version's parents back to the first, or to one that was pruned or is not to be trusted."""
