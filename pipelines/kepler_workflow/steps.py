@@ -57,7 +57,8 @@ def extract(resolved: str, window: Output[Dataset], share: int = 1, shares: int 
     from kepler_train.extract import step
     from kepler_train.extract.share import Share
 
-    step.run(Window.decode(resolved.encode(), "resolved"), Path(window.path), Share(share, shares))
+    nodes = Share(int(share), int(shares))  # numbers of a graph travel as doubles, which would divide a hash inexactly
+    step.run(Window.decode(resolved.encode(), "resolved"), Path(window.path), nodes)
 
 
 @step

@@ -47,10 +47,12 @@ def told(monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_second_run_compares_with_the_first_ones_champion(run, tmp_path, capsys, told):
+def test_a_second_run_by_other_extractions_compares_the_same_model_with_the_first_ones_champion(
+    run, tmp_path, capsys, told
+):
     before = builtins.print, logging.getLogger().level, list(logging.getLogger().handlers)
     first, _ = run()
-    second, lines = run()
+    second, lines = run(extract_tasks=4)  # of which two get no node
     champion = open_store(str(tmp_path / "models")).read_index().served(FeatureGroup.COUNTER_ONLY, "linear")
 
     assert first.succeeded
@@ -59,30 +61,13 @@ def test_a_second_run_compares_with_the_first_ones_champion(run, tmp_path, capsy
     assert second.decisions[0].champion_version == champion.version
     assert not second.decisions[0].improved
     assert not [line for line in lines if "publish" in line]
-    assert lines[-1].startswith("[9/9] notify")
+    assert lines[-1].startswith("[12/12] notify")
+    check_same_window_and_model(first, second, lines)
     assert ["CounterOnly/linear first published" in told.posted[0]["text"], len(told.posted)] == [True, 2]
     assert told.posted[1]["text"].endswith(" succeeded: no model changed")
     # kfp.local changes printing and logging of the whole process; here nothing of that is seen or stays.
     assert capsys.readouterr().out == ""
     assert (builtins.print, logging.getLogger().level, list(logging.getLogger().handlers)) == before
-
-
-@pytest.mark.slow
-def test_several_extractions_make_the_same_model_and_report_the_same_window(run, tmp_path):
-    one, _ = run(store=str(tmp_path / "of-one"))
-    several, lines = run(store=str(tmp_path / "of-several"), extract_tasks=4)
-
-    assert several.succeeded
-    extracts = [line.split("] ")[1].split("  ")[0] for line in lines if ": extract" in line]
-    assert extracts == [f"nodes {number} of 4: extract" for number in (1, 2, 3, 4)]  # of which two hold no node
-    of_one, of_several = (msgspec.structs.replace(decided.decisions[0], run_id="") for decided in (one, several))
-    assert of_several == of_one
-    assert window_in(several.report) == window_in(one.report)
-
-
-def window_in(report):
-    """What the page says of the samples that were read."""
-    return re.search(r'<p class="meta">.*</p>', report.read_text())[0]
 
 
 @pytest.mark.slow
@@ -104,6 +89,21 @@ def test_a_champion_that_proves_worse_than_the_one_before_is_taken_back_by_the_n
     assert [taken.version for taken in served.taken_back] == [worse]
     assert sum("CounterOnly / linear: canary" in line for line in lines) == 1
     assert "1 former champion taken back" in outcome.report.read_text()
+
+
+def check_same_window_and_model(of_one, of_four, lines):
+    """Compare what came of a window that one task extracted, and of the same extracted by four."""
+    extracts = {line.split("] ")[1].split("  ")[0] for line in lines if ": extract" in line}
+    assert extracts == {f"nodes {number} of 4: extract" for number in (1, 2, 3, 4)}
+    first, second = of_one.decisions[0], of_four.decisions[0]
+    assert second.candidate == second.champion  # which is the model of the first run
+    assert second.held_out == first.held_out
+    assert [block.candidate_mape_percent for block in second.blocks] == [
+        block.candidate_mape_percent for block in first.blocks
+    ]
+    meta = [re.search(r'<p class="meta">.*</p>', outcome.report.read_text())[0] for outcome in (of_one, of_four)]
+    assert "2 nodes" in meta[0]
+    assert meta[1] == meta[0]
 
 
 def publish_worse(store, champion, folder):
