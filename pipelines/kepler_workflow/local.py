@@ -163,11 +163,12 @@ class _LocalRun:
             self._groups,  # the last, so that an interrupted run waits for its groups while all this holds
         ):
             warnings.simplefilter("ignore")
-            self._library = str(library_path(Path(self._scratch) / "library"))
             try:
                 yield
             except BaseException:
                 self._stopped = True
+                if self._forks:
+                    self._forks.close()
                 raise
 
     def _execute(self, task_name: str, task_spec: Any, **context: Any) -> Any:
@@ -240,6 +241,7 @@ class _LocalRun:
     def _fork_server(self) -> contextlib.AbstractContextManager[ForkServer | None]:
         if not self._python:
             return contextlib.nullcontext()
+        self._library = str(library_path(Path(self._scratch) / "library"))
         log = self.folder / "logs" / "forks.log"
         return contextlib.closing(ForkServer(self._python, self._environment(self._python), log))
 

@@ -84,6 +84,7 @@ class ForkServer:
     def close(self) -> None:
         """End the process and what it runs, and wait for it, so that what it used counts as this process's."""
         self._control.close()
+        self._process.terminate()
         self._process.wait()
 
     def call(
@@ -93,10 +94,10 @@ class ForkServer:
         job = {"command": command, "log": str(log), "environment": dict(environment)}
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours:
-            with theirs, contextlib.suppress(ConnectionError):
+            with theirs, contextlib.suppress(OSError):
                 socket.send_fds(self._control, [json.dumps(job).encode()], [theirs.fileno()])
             answer = ours.recv(_MESSAGE_BYTES)
-        if not answer:  # the server was killed, most likely for its memory, and nobody waits for its tasks
+        if not answer:  # the server was closed, or killed for its memory, and with it who waits for its tasks
             return -signal.SIGKILL, resource.struct_rusage([0] * 16)
         status, usage = json.loads(answer)
         return os.waitstatus_to_exitcode(status), resource.struct_rusage(usage)
@@ -140,6 +141,7 @@ def _run(command: Sequence[str], log: str, environment: Mapping[str, str]) -> No
     code = 1
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         with open(log, "ab", buffering=0) as file:  # noqa: PTH123
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
@@ -170,4 +172,5 @@ def _preload() -> None:
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _preload()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     _serve(socket.socket(fileno=int(sys.argv[1])))
