@@ -120,13 +120,14 @@ def publish(candidate: Input[Model], decision: Input[Artifact], store: str) -> N
 
 
 @step
-def verdict(failed: list[str], store: str) -> None:
-    """Finish what an interrupted publisher left, and end the run red if training pipelines failed, naming them."""
+def verdict(record: str, store: str) -> None:
+    """Finish what an interrupted publisher left, keep the run's record, and end red if training pipelines failed."""
+    from kepler_train.contract.runs import RunRecord
     from kepler_train.publish import step
     from kepler_train.report import verdict
 
     step.catch_up(store)
-    verdict.run(failed)
+    verdict.run(RunRecord.decode(record.encode(), "record"), store)
 
 
 @step
@@ -160,7 +161,7 @@ def report(
 {inputs}
     leaderboard: Output[HTML],
     summary: Output[Markdown],
-) -> NamedTuple("Reported", [("failed", list[str])]):
+) -> NamedTuple("Reported", [("record", str)]):
     """Show what changed and why, over all groups and pipelines."""
     from pathlib import Path
 
@@ -169,7 +170,7 @@ def report(
 
     decisions = [Path(decision.path) for decision in [{decisions}]]
     parts = [{parts}]
-    failed = step.run(
+    record = step.run(
         decisions,
         [Path(part.path) for part in parts],
         store,
@@ -177,7 +178,7 @@ def report(
         markdown=Path(summary.path),
     )
     push_errors(decisions, store)
-    return (list(failed),)
+    return (record.encode().decode(),)
 '''
 
 

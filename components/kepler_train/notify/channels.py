@@ -25,24 +25,20 @@ CHANGE_STANDS = timedelta(hours=1)
 
 @dataclass(frozen=True)
 class Ending:
-    """How a run ended: Kubeflow's word for it, the run's name and page, and a line for each changed model."""
+    """How a run ended, its name and page, and a line for each changed model."""
 
-    state: str
+    succeeded: bool
     name: str
     store: str
     page: str
     changes: tuple[str, ...]
 
     @property
-    def succeeded(self) -> bool:
-        """Whether the run ended green."""
-        return self.state == "SUCCEEDED"
-
-    @property
     def headline(self) -> str:
         """The run's end in one sentence."""
         changed = f"{len(self.changes)} model{'' if len(self.changes) == 1 else 's'} changed"
-        return f"kepler-train run {self.name} {self.state.lower()}: {changed if self.changes else 'no model changed'}"
+        how = "succeeded" if self.succeeded else "failed"
+        return f"kepler-train run {self.name} {how}: {changed if self.changes else 'no model changed'}"
 
 
 def tell_webhook(url: str, ending: Ending) -> None:

@@ -20,7 +20,7 @@ TIMEOUT_SECONDS = 10
 _log = logging.getLogger("kepler_train")
 
 
-def push_end(state: str, store: str, environment: Mapping[str, str] = os.environ) -> bool:
+def push_end(succeeded: bool, store: str, environment: Mapping[str, str] = os.environ) -> bool:
     """Push when the run ended and, if it succeeded, that it did; tells whether a gateway took it."""
     if not environment.get(PUSHGATEWAY_URL):
         return False
@@ -28,7 +28,7 @@ def push_end(state: str, store: str, environment: Mapping[str, str] = os.environ
 
     registry = CollectorRegistry()
     ends = {"kepler_train_run_last_end_timestamp_seconds": "When the last run ended, however it did."}
-    if state == "SUCCEEDED":
+    if succeeded:
         ends["kepler_train_run_last_success_timestamp_seconds"] = "When the last run ended that succeeded."
     for name, meaning in ends.items():
         Gauge(name, meaning, registry=registry).set(time.time())

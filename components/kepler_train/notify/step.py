@@ -15,37 +15,58 @@ from kepler_train.store import open_store
 RUNS_URL = "KEPLER_TRAIN_RUNS_URL"
 """Environment: what, followed by Kubeflow's id of a run, is the run's page."""
 
+GREEN, RED = ("SUCCEEDED", "COMPLETE", "CACHED"), ("FAILED", "CANCELED")
+"""Words for how the tasks before the exit handler ended: kfp's, and those of ML Metadata, which Kubeflow hands on."""
+
+_LAST_RUNS = 20
+"""Among whose records a run's own is looked for: more than can have ended since its `verdict`."""
+
 _log = logging.getLogger("kepler_train")
 
 
 def run(
     *, state: str, name: str, job_id: str, store: str, environment: Mapping[str, str] = os.environ
 ) -> tuple[str, ...]:
-    """Tell that a run ended in `state`, by each channel whose address is in the environment.
+    """Tell how a run ended, by the engine's word `state`, by each channel whose address is in the environment.
 
     `name` and `job_id` are the run's in the engine. Returns what could not be told, as sentences, which are logged as
     warnings; raises nothing.
     """
-    _log.info("the run %s ended: %s", name, state)
-    push_end(state, store, environment)
     channels = {variable: send for variable, send in CHANNELS.items() if environment.get(variable)}
-    if not channels:
-        return ()
     problems = []
     try:
-        changes = changed_models(store, job_id)
+        succeeded = has_succeeded(state, store, job_id)
     except Exception as error:  # noqa: BLE001 (a run that succeeded must not end red here)
+        problems.append(f"whether the run succeeded is not known, and told as a failure: {_reason(error)}")
+        succeeded = False
+    _log.info("the run %s %s; the engine's word is %s", name, "succeeded" if succeeded else "failed", state)
+    push_end(succeeded, store, environment)
+    try:
+        changes = changed_models(store, job_id) if channels else ()
+    except Exception as error:  # noqa: BLE001 (as above)
         problems.append(f"what the run changed is not told: {_reason(error)}")
         changes = ()
     page = f"{environment[RUNS_URL]}{job_id}" if environment.get(RUNS_URL) else ""
     for variable, send in channels.items():
         try:
-            send(environment[variable], Ending(state, name, store, page, changes))
+            send(environment[variable], Ending(succeeded, name, store, page, changes))
         except Exception as error:  # noqa: BLE001 (as above)
             problems.append(f"the run's end could not be told to {variable}: {_reason(error)}")
     for problem in problems:
         _log.warning("%s", problem)
     return tuple(problems)
+
+
+def has_succeeded(state: str, store: str, job_id: str) -> bool:
+    """Tell whether a run ended green: by the engine's word if it is a last one, else by the record it left.
+
+    Kubeflow's word is that of the metadata of a graph, which stays RUNNING behind sub-workflows and conditions that
+    have ended (kubeflow/pipelines issues 11979 and 13321). The last task before the exit handler keeps a record, so
+    that a run without one was cut short. Raises StoreError.
+    """
+    if state in GREEN or state in RED:
+        return state in GREEN
+    return any(is_of_run(run.run_id, job_id) and not run.failed for run in open_store(store).runs(_LAST_RUNS))
 
 
 def changed_models(store: str, job_id: str) -> tuple[str, ...]:

@@ -103,9 +103,14 @@ class Entry:
         return self.decision.candidate if self.published else self.decision.champion
 
     @property
+    def served_version(self) -> str:
+        """The version in service after the run; empty where there is none, or nobody knows."""
+        return self.serving.version if self.serving else self.decision.champion_version
+
+    @property
     def unscored_version(self) -> str:
         """The champion that stays in service without having been scored in this run; empty if there is none."""
-        return "" if self.served_score else self.serving.version if self.serving else self.decision.champion_version
+        return "" if self.served_score else self.served_version
 
     @property
     def shown_column(self) -> str:

@@ -1,45 +1,25 @@
-"""How the errors of a model's champions went, as far as the store still tells: the line of versions behind the served.
-
-Every version's provenance holds its own error and that of the champion it replaced, on the same rows: so each
-champion's error is known when it came and when it was replaced. Runs that replaced nothing leave no version.
-"""
+"""How far off the models in service were, run after run: each on the held-out rows of its run, by the runs' records."""
 
 from __future__ import annotations
 
-import logging
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
 
 from markupsafe import Markup
 
-from kepler_train.contract.errors import KeplerTrainError
-from kepler_train.contract.models import Decision, Score
+from kepler_train.contract.runs import RunRecord
 from kepler_train.report import plots
-from kepler_train.report.outcome import full_name
 from kepler_train.report.words import many, percent
-from kepler_train.store import Store
 
-logger = logging.getLogger("kepler_train")
-
-MOST_CHAMPIONS = 20
-"""Read of each model: what a plot can show, at three requests each."""
-
-
-class Tenure(NamedTuple):
-    """One champion's time in service; errors in percent, each on the held-out rows of its run."""
-
-    since: datetime
-    error_percent: float
-    until: datetime | None = None
-    """When it was replaced, or now; None where its error was not measured then."""
-    last_error_percent: float = 0.0
+MOST_RUNS = 60
+"""Drawn: two months of nights, at one request each."""
 
 
 @dataclass(frozen=True)
 class HistoryRow:
-    """The errors of one model's champions, oldest to newest."""
+    """The errors of what was served under one name, oldest to newest."""
 
     model_name: str
     first_percent: float
@@ -49,7 +29,7 @@ class HistoryRow:
 
 @dataclass(frozen=True)
 class History:
-    """A feature group's champions, on one axis of time; each model's errors from 0 to its largest."""
+    """A feature group's models, on one axis of time; each model's errors from 0 to its largest."""
 
     since: datetime
     until: datetime
@@ -63,56 +43,29 @@ class History:
         return f"{self.since:{form}}", f"{self.until:{form}}"
 
 
-def read_tenures(store: Store, decision: Decision, version: str, now: datetime) -> tuple[Tenure, ...]:
-    """Follow a served version's parents back to the first, or to one that was pruned or is not to be trusted."""
-    tenures: list[Tenure] = []
-    until, last = now, decision.champion if version == decision.champion_version else None
-    while version and len(tenures) < MOST_CHAMPIONS:
-        try:
-            provenance = store.provenance_of(decision.group, decision.model_name, version).provenance
-        except KeplerTrainError as cause:
-            logger.info("the history of %s ends at %s: %s", full_name(decision), version, cause)
-            break
-        published, judged = provenance.published, provenance.decision
-        if judged.candidate is None:
-            break
-        tenures.append(_tenure(published, judged.candidate, until, last))
-        until, last = published, judged.champion if judged.champion_version == provenance.parent else None
-        version = provenance.parent
-    return tuple(reversed(tenures))
-
-
-def _tenure(since: datetime, first: Score, until: datetime, last: Score | None) -> Tenure:
-    if last is None:
-        return Tenure(since, first.mape_percent)
-    return Tenure(since, first.mape_percent, max(until, since), last.mape_percent)
-
-
-def history_of(models: Sequence[tuple[str, tuple[Tenure, ...]]]) -> History | None:
-    """Draw the champions of a group's models; None where each was measured only once."""
-    drawn = [(name, tenures) for name, tenures in models if tenures]
-    if not any(len(tenures) > 1 or tenures[0].until for _, tenures in drawn):
+def history_of(names: Sequence[str], runs: Sequence[RunRecord]) -> History | None:
+    """Draw the errors of models, `Group/model`, over runs, oldest first; None where there was one run at most."""
+    told = [run for run in runs if any(name in run.errors for name in names)]
+    if len(told) < 2:  # noqa: PLR2004 (a line has two ends)
         return None
-    times = [time for _, tenures in drawn for one in tenures for time in (one.since, one.until) if time]
-    span = min(times), max(times)
-    return History(*span, tuple(_row(name, tenures, span) for name, tenures in drawn))
+    span = told[0].ended, told[-1].ended
+    rows = (_row(name, [run for run in told if name in run.errors], span) for name in names)
+    return History(*span, tuple(row for row in rows if row))
 
 
-def _row(name: str, tenures: tuple[Tenure, ...], span: tuple[datetime, datetime]) -> HistoryRow:
-    highest = max(max(one.error_percent, one.last_error_percent) for one in tenures) or 1.0
-    first, newest = tenures[0].error_percent, tenures[-1]
-    last = newest.error_percent if newest.until is None else newest.last_error_percent
-    spoken = f"Error of {name} over {many(len(tenures), 'champion')}: {percent(first)} at first, {percent(last)} last"
-    lines = [
-        (
-            _position(one.since, span),
-            one.error_percent / highest,
-            _position(one.until or one.since, span),
-            (one.error_percent if one.until is None else one.last_error_percent) / highest,
-        )
-        for one in tenures
+def _row(name: str, runs: Sequence[RunRecord], span: tuple[datetime, datetime]) -> HistoryRow | None:
+    if not runs:
+        return None
+    errors = [run.errors[name] for run in runs]
+    highest = max(error.mape_percent for error in errors) or 1.0
+    versions = ["", *(error.version for error in errors)]
+    points = [
+        (_position(run.ended, span), error.mape_percent / highest, before != after)
+        for run, error, (before, after) in zip(runs, errors, itertools.pairwise(versions), strict=True)
     ]
-    return HistoryRow(name, first, last, plots.champion_lines(lines, spoken))
+    first, last = errors[0].mape_percent, errors[-1].mape_percent
+    spoken = f"Error of {name} over {many(len(runs), 'run')}: {percent(first)} at first, {percent(last)} last"
+    return HistoryRow(name.partition("/")[2], first, last, plots.error_history(points, spoken))
 
 
 def _position(time: datetime, span: tuple[datetime, datetime]) -> float:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from kepler_train.contract.features import FeatureGroup
 from kepler_train.contract.models import Score
 from kepler_train.contract.parts import Part
+from kepler_train.contract.runs import RunRecord
 from kepler_train.contract.tables import NODE_STAT
 from kepler_train.contract.window import WindowSummary
 from kepler_train.report.entries import Entry, NodePlot
@@ -24,6 +25,8 @@ class GroupBoard:
     group: FeatureGroup
     part: Part | None
     entries: tuple[Entry, ...]
+    runs: tuple[RunRecord, ...]
+    """This run's record and those before it, oldest first."""
 
     @property
     def about(self) -> str:
@@ -65,10 +68,8 @@ class GroupBoard:
 
     @property
     def history(self) -> History | None:
-        """The errors of the group's champions over the runs; None where there is none yet."""
-        return history_of(
-            [(entry.decision.model_name, entry.serving.tenures) for entry in self.entries if entry.serving]
-        )
+        """The errors of the group's models in service over the runs; None where there is one run at most."""
+        return history_of([entry.name for entry in self.entries], self.runs)
 
     @property
     def without_signal(self) -> str:
@@ -86,11 +87,11 @@ class GroupBoard:
         return " ".join(sentences)
 
 
-def boards_of(entries: Sequence[Entry], parts: Sequence[Part]) -> list[GroupBoard]:
+def boards_of(entries: Sequence[Entry], parts: Sequence[Part], runs: tuple[RunRecord, ...]) -> list[GroupBoard]:
     """Sort entries into their groups, in the order in which the groups are declared."""
     part_of = {part.group: part for part in parts}
     return [
-        GroupBoard(group, part_of.get(group), tuple(sorted(members, key=_candidate_error)))
+        GroupBoard(group, part_of.get(group), tuple(sorted(members, key=_candidate_error)), runs)
         for group in FeatureGroup
         if (members := [entry for entry in entries if entry.decision.group is group])
     ]

@@ -259,23 +259,23 @@ def pod_curve(curve: PodCurve, interval_seconds: float, label: str) -> Markup:
 # Champions over the runs.
 
 
-def champion_lines(lines: Sequence[tuple[float, float, float, float]], label: str) -> Markup:
-    """Draw a line for each champion of a model, with a dot where it came into service.
+def error_history(points: Sequence[tuple[float, float, bool]], label: str) -> Markup:
+    """Draw a model's error run by run, with a dot where another version came into service.
 
-    Each is (time, error, time, error) in parts of the axes, errors from 0.
+    Each point is (time, error, whether its version is new) in parts of the axes, errors from 0. The line to a new
+    version's point is faint: the error that changes there is another model's.
     """
     height = _HISTORY_HEIGHT
     parts = [Markup('<line class="grid" x1="0" x2="100%" y1="{0}" y2="{0}"/>').format(height)]
-    steps = [(before[2], before[3], after[0], after[1]) for before, after in itertools.pairwise(lines)]
-    for kind, drawn in (("step", steps), ("champion", lines)):
-        parts += [
-            Markup('<line class="{}" x1="{}" y1="{:.1f}" x2="{}" y2="{:.1f}"/>').format(
-                kind, _at(left), height * (1 - start), _at(right), height * (1 - end)
-            )
-            for left, start, right, end in drawn
-        ]
     parts += [
-        Markup('<circle class="champion" cx="{}" cy="{:.1f}" r="3"/>').format(_at(left), height * (1 - start))
-        for left, start, *_ in lines
+        Markup('<line class="{}" x1="{}" y1="{:.1f}" x2="{}" y2="{:.1f}"/>').format(
+            "step" if is_new else "champion", _at(left), height * (1 - start), _at(right), height * (1 - end)
+        )
+        for (left, start, _), (right, end, is_new) in itertools.pairwise(points)
+    ]
+    parts += [
+        Markup('<circle class="champion" cx="{}" cy="{:.1f}" r="3"/>').format(_at(left), height * (1 - error))
+        for left, error, is_new in points
+        if is_new
     ]
     return _svg(height + 2, label, parts, "plot")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 
 from kepler_train.contract.errors import KeplerTrainError
 from kepler_train.contract.models import Decision
-from kepler_train.report.history import Tenure, read_tenures
+from kepler_train.contract.runs import RunRecord
+from kepler_train.report.history import MOST_RUNS
 from kepler_train.report.outcome import full_name
 from kepler_train.store import Store, open_store
 
@@ -24,8 +25,18 @@ class Serving:
     by_this_run: bool
     problem: str
     """What a person must look at: decided but not served, damaged; empty if all is well."""
-    tenures: tuple[Tenure, ...]
-    """Of the champions up to this version, oldest first."""
+
+
+@dataclass(frozen=True)
+class StoreView:
+    """What the store says at the end of a run."""
+
+    serving: dict[str, Serving]
+    """By full name, `Group/model`."""
+    runs: tuple[RunRecord, ...] = ()
+    """Of the last runs before this one, oldest first."""
+    problem: str = ""
+    """Why it says nothing, where it is away."""
 
 
 def signing_words(address: str) -> str:
@@ -39,14 +50,15 @@ def signing_words(address: str) -> str:
     return f"verified, with keys {', '.join(keys.trusted)}"
 
 
-def read_serving(address: str, decisions: Sequence[Decision]) -> tuple[dict[str, Serving], str]:
-    """Look up each decision's name in the store: full name to what is served, and why not if the store is away."""
+def read_store(address: str, decisions: Sequence[Decision]) -> StoreView:
+    """Look up each decision's name in the store, and how runs before went."""
     try:
         store = open_store(address)
         index = store.read_index()
+        runs = tuple(store.runs(MOST_RUNS))[::-1]
     except KeplerTrainError as cause:
-        return {}, str(cause)
-    found, now = {}, datetime.now(timezone.utc)
+        return StoreView({}, problem=str(cause))
+    found = {}
     for decision in decisions:
         served = index.served(decision.group, decision.model_name)
         version = served.version if served else ""
@@ -59,9 +71,8 @@ def read_serving(address: str, decisions: Sequence[Decision]) -> tuple[dict[str,
             provenance_sha256=served.provenance_sha256 if served else "",
             by_this_run=by_this_run,
             problem=problem,
-            tenures=read_tenures(store, decision, version, now),
         )
-    return found, ""
+    return StoreView(found, runs)
 
 
 def _check_published(store: Store, decision: Decision, version: str) -> tuple[bool, str]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 
 from kepler_train.contract.documents import write_atomically
 from kepler_train.contract.evidence import DETERMINED_CONDITION, GUESS_CONDITION
 from kepler_train.contract.pages import EVALUATION_PAGES
 from kepler_train.contract.parts import read_part
+from kepler_train.contract.runs import RunRecord, ServiceError
 from kepler_train.contract.tables import METRIC_OF_TABLE
 from kepler_train.contract.window import SUMMARY_FILE, WindowSummary
 from kepler_train.report.entries import Entry, read_entry
@@ -19,12 +21,12 @@ from kepler_train.report.markdown import markdown_of
 from kepler_train.report.outcome import headline
 from kepler_train.report.page import write_page
 from kepler_train.report.plots import error_axis, error_range
-from kepler_train.report.serving import read_serving, signing_words
+from kepler_train.report.serving import read_store, signing_words
 from kepler_train.report.told import told, warnings
 
 
-def run(decisions: Sequence[Path], parts: Sequence[Path], store: str, *, html: Path, markdown: Path) -> tuple[str, ...]:
-    """Write the leaderboard and return the names, `Group/model`, of the training pipelines that failed.
+def run(decisions: Sequence[Path], parts: Sequence[Path], store: str, *, html: Path, markdown: Path) -> RunRecord:
+    """Write the leaderboard and return the run's record: what failed, and how far off what is in service is.
 
     `decisions` are evaluations' folders, `parts` held-out parts, one per group, each with the window's summary; `html`
     and `markdown` are files. A store that is away is said in the page. The page links to evaluations' pages where the
@@ -32,11 +34,13 @@ def run(decisions: Sequence[Path], parts: Sequence[Path], store: str, *, html: P
     in none would work. Raises BrokenContract for a folder that is not what it should be.
     """
     entries = [read_entry(folder) for folder in decisions]
-    serving, store_problem = read_serving(store, [entry.decision for entry in entries])
-    entries = [replace(entry, serving=serving.get(entry.name)) for entry in entries]
+    view = read_store(store, [entry.decision for entry in entries])
+    entries = [replace(entry, serving=view.serving.get(entry.name)) for entry in entries]
     held_out = [read_part(folder) for folder in parts]
     summary = WindowSummary.read(parts[0] / SUMMARY_FILE)
-    boards, signatures = boards_of(entries, held_out), signing_words(store)
+    record = _record(summary.window.run_id, entries)
+    runs = (*(run for run in view.runs if run.run_id != record.run_id), record)
+    boards, signatures = boards_of(entries, held_out, runs), signing_words(store)
     ends = error_range(error for entry in entries for error in entry.errors_percent)
     counts, failures = headline([(entry.decision, entry.outcome) for entry in entries])
     write_page(
@@ -53,7 +57,7 @@ def run(decisions: Sequence[Path], parts: Sequence[Path], store: str, *, html: P
         used_outcomes={entry.outcome for entry in entries},
         ends=ends,
         axis=error_axis(ends),
-        store_problem=store_problem,
+        store_problem=view.problem,
         window=summary,
         rows={table: summary.rows.get(table, 0) for table in METRIC_OF_TABLE},
         set_apart=set_apart(summary, held_out),
@@ -63,8 +67,21 @@ def run(decisions: Sequence[Path], parts: Sequence[Path], store: str, *, html: P
         signatures=signatures,
         pages=os.environ.get(EVALUATION_PAGES, ""),
     )
-    write_atomically(markdown, markdown_of(counts, failures, boards, store_problem, signatures).encode())
-    return tuple(entry.name for entry in entries if entry.decision.failed)
+    write_atomically(markdown, markdown_of(counts, failures, boards, view.problem, signatures).encode())
+    return record
+
+
+def _record(run_id: str, entries: Sequence[Entry]) -> RunRecord:
+    return RunRecord(
+        run_id=run_id,
+        ended=datetime.now(timezone.utc),
+        failed=tuple(entry.name for entry in entries if entry.decision.failed),
+        errors={
+            entry.name: ServiceError(entry.served_version, entry.served_score.mape_percent)
+            for entry in entries
+            if entry.served_score and entry.served_version
+        },
+    )
 
 
 def _runtimes(entries: Sequence[Entry]) -> dict[str, list[str]]:

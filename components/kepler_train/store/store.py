@@ -5,6 +5,7 @@ It is the one door to models: whoever reads a version gets it verified, against 
 
 from __future__ import annotations
 
+import logging
 import random
 import tempfile
 import time
@@ -26,13 +27,18 @@ from kepler_train.contract.models import (
     Signature,
     version_key,
 )
+from kepler_train.contract.runs import RUNS, RunRecord, run_key
 from kepler_train.store.objects import LARGEST_DOCUMENT_BYTES, Objects, digest, is_plain, require_plain
 from kepler_train.store.signatures import Keys
 
+MOST_RUNS = 400
+"""Records kept of runs: more than a year of nights."""
 _INDEX_ATTEMPTS = 40
 _SHOWN = 200
 """Characters of what somebody else may have written."""
 _GROUPS = {group.value for group in FeatureGroup}
+
+_log = logging.getLogger("kepler_train")
 
 
 class StoredProvenance(NamedTuple):
@@ -157,6 +163,24 @@ class Store:
         folder = f"models/{group.value}/{model_name}/"
         found = (key.removeprefix(folder).split("/") for key in self.objects.list(folder))
         return tuple(sorted(parts[0] for parts in found if parts[1:] == [PROVENANCE_FILE]))
+
+    def add_run(self, record: RunRecord) -> None:
+        """Keep a run's record, once, and let go of the oldest where there are many."""
+        require_plain("run id", record.run_id)
+        self.objects.put_if(run_key(record.run_id), record.encode(), None)
+        for key in self.objects.list(RUNS)[:-MOST_RUNS]:
+            self.objects.delete(key)
+
+    def runs(self, most: int) -> Iterator[RunRecord]:
+        """Read the records of so many runs, newest first; what is no record, or gone meanwhile, is left out."""
+        for key in reversed(self.objects.list(RUNS)[-most:]):
+            stored = self.objects.get(key, LARGEST_DOCUMENT_BYTES)
+            if stored is None:
+                continue
+            try:
+                yield RunRecord.decode(stored.content, origin=key)
+            except BrokenContract as cause:
+                _log.warning("%s in %s is passed over: %s", key, self.address, cause)
 
     def _index(self) -> tuple[Index, str | None]:
         stored = self.objects.get(INDEX_KEY, LARGEST_DOCUMENT_BYTES)

@@ -28,9 +28,9 @@ def environment(server):
 
 def test_a_failed_run_leaves_standing_when_the_last_one_succeeded(server):
     before = time.time()
-    assert gateway.push_end("SUCCEEDED", STORE, environment(server))
+    assert gateway.push_end(True, STORE, environment(server))
     succeeded = server.samples(PREFIX)
-    assert gateway.push_end("FAILED", STORE, environment(server))
+    assert gateway.push_end(False, STORE, environment(server))
     failed = server.samples(PREFIX)
     success, end = (f"{PREFIX}run_last_{what}_timestamp_seconds" for what in ("success", "end"))
     assert set(succeeded) == set(failed) == {success, end}
@@ -54,9 +54,9 @@ def test_the_error_is_that_of_what_is_in_service(server, tmp_path):
 
 
 def test_without_a_gateway_nothing_is_pushed_and_one_that_is_away_is_a_warning(caplog, tmp_path):
-    assert not gateway.push_end("SUCCEEDED", STORE, {})
+    assert not gateway.push_end(True, STORE, {})
     assert not gateway.push_errors([tmp_path / "not-even-read"], STORE, {})
     away = {gateway.PUSHGATEWAY_URL: "http://user:secret@127.0.0.1:1"}
-    assert not gateway.push_end("SUCCEEDED", STORE, away)
+    assert not gateway.push_end(True, STORE, away)
     assert "does not take the run's metrics" in caplog.text
     assert "secret" not in caplog.text

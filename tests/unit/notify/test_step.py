@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from datetime import datetime, timezone
 
 import pytest
 
 from kepler_train.contract.features import FeatureGroup
+from kepler_train.contract.runs import RunRecord
 from kepler_train.notify import channels, step
 from kepler_train.publish import serving
 from kepler_train.store import open_store
@@ -78,8 +80,40 @@ def test_a_champion_that_the_run_took_back_is_named(store):
 
 def test_what_slack_would_read_as_markup_is_escaped():
     with WebhookReceiver() as receiver:
-        channels.tell_webhook(receiver.url, channels.Ending("FAILED", "a", "s", "", ("<!channel> & co",)))
+        channels.tell_webhook(receiver.url, channels.Ending(False, "a", "s", "", ("<!channel> & co",)))
     assert receiver.posted[0]["text"].endswith("• &lt;!channel&gt; &amp; co")
+
+
+@pytest.mark.parametrize(
+    ("state", "failed", "told"),
+    [
+        ("COMPLETE", None, "succeeded"),
+        ("CACHED", None, "succeeded"),
+        ("CANCELED", (), "failed"),
+        ("FAILED", (), "failed"),
+        ("RUNNING", (), "succeeded"),
+        ("RUNNING", ("CounterOnly/eager",), "failed"),
+        ("RUNNING", None, "failed"),
+        ("", (), "succeeded"),
+    ],
+)
+def test_where_the_engine_has_no_last_word_the_record_of_the_run_tells(store, state, failed, told):
+    """None: the run was cut short before it kept one. Other runs' records do not count."""
+    ended = datetime(2026, 11, 23, 3, tzinfo=timezone.utc)
+    open_store(store).add_run(RunRecord(run_id="20261122T020000Z-1111", ended=ended))
+    if failed is not None:
+        open_store(store).add_run(RunRecord(run_id="20261123T020000Z-2222", ended=ended, failed=failed))
+    with WebhookReceiver() as receiver:
+        assert tell(store, {WEBHOOK: receiver.url}, state) == ()
+    assert f"run night 2 {told}: 1 model changed" in receiver.posted[0]["text"]
+
+
+def test_an_end_that_nobody_can_tell_is_told_as_a_failure(tmp_path):
+    (tmp_path / "models").write_text("no folder")
+    with WebhookReceiver() as receiver:
+        unknown, _changes = tell(str(tmp_path / "models"), {WEBHOOK: receiver.url}, "RUNNING")
+    assert "whether the run succeeded is not known" in unknown
+    assert "run night 2 failed" in receiver.posted[0]["text"]
 
 
 def test_an_alert_stands_until_a_later_run_of_that_store_succeeds(store, tmp_path):

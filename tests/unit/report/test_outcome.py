@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
+
 import pytest
 
 from kepler_train.contract.errors import PipelineError
 from kepler_train.contract.features import FeatureGroup
 from kepler_train.contract.models import BEATS_CONSTANT, BlockScore, Decision, Gate, Score
+from kepler_train.contract.runs import RunRecord
 from kepler_train.report import verdict
 from kepler_train.report.evaluation import metrics
 from kepler_train.report.outcome import Outcome, headline, outcome_of
+from kepler_train.store import open_store
 
 
 def score(error: float) -> Score:
@@ -97,8 +101,12 @@ def test_metrics_of_a_failure_leave_out_what_is_not_known():
     }
 
 
-def test_the_run_ends_red_naming_what_failed_and_only_then():
-    verdict.run([])
+def test_the_run_ends_red_naming_what_failed_and_only_then(tmp_path):
+    ended = datetime(2026, 11, 23, 3, tzinfo=timezone.utc)
+    green = RunRecord(run_id="20261122T020000Z-1a", ended=ended)
+    red = RunRecord(run_id="20261123T020000Z-2b", ended=ended, failed=("A/x", "B/y"))
+    verdict.run(green, str(tmp_path))
 
     with pytest.raises(PipelineError, match=r"2 training pipelines failed: A/x, B/y;"):
-        verdict.run(["A/x", "B/y"])
+        verdict.run(red, str(tmp_path))
+    assert list(open_store(str(tmp_path)).runs(10)) == [red, green]

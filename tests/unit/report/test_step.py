@@ -56,7 +56,7 @@ def better(tmp_path):
 
 
 def test_names_of_failed_pipelines_come_back(realistic, tmp_path):
-    failed = step.run(
+    record = step.run(
         realistic.decisions,
         realistic.parts,
         str(tmp_path),
@@ -64,7 +64,7 @@ def test_names_of_failed_pipelines_come_back(realistic, tmp_path):
         markdown=tmp_path / "a.md",
     )
 
-    assert failed == ("CounterOnly/additive-network",)
+    assert record.failed == ("CounterOnly/additive-network",)
 
 
 def test_headline_tells_the_counts_and_why_one_failed(realistic, report, publish):

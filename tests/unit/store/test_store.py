@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
+
 import msgspec
 import pytest
 
 from kepler_train.contract.errors import BrokenContract, DamagedModel, IndexConflict, StoreError, WrongUsage
 from kepler_train.contract.models import INDEX_KEY, PROVENANCE_FILE, Index, Served, version_key
+from kepler_train.contract.runs import RunRecord
 from kepler_train.store import open_store
+from kepler_train.store import store as store_module
 from kepler_train.store.objects import digest
 from tests.unit.store.processes import DONE, outcomes
 from tests.unit.store.versions import GROUP, NAME, add, serve, version
@@ -259,3 +263,29 @@ def test_twenty_who_change_the_index_at_once_lose_nothing(address, tmp_path):
     assert set(store.read_index().models[GROUP.value]) == set(names)
     for name in names:
         store.fetch_version(GROUP, name, "1", tmp_path / "back" / name)
+
+
+def record(number: int) -> RunRecord:
+    return RunRecord(run_id=f"202611{number:02d}T020000Z-{number}", ended=datetime(2026, 11, number, tzinfo=timezone.utc))
+
+
+def test_records_of_runs_come_newest_first_and_the_oldest_go(store, monkeypatch):
+    monkeypatch.setattr(store_module, "MOST_RUNS", 3)
+    for number in (1, 4, 2, 3):
+        store.add_run(record(number))
+    assert list(store.runs(10)) == [record(4), record(3), record(2)]
+    assert list(store.runs(1)) == [record(4)]
+
+
+def test_a_record_is_kept_once_and_what_is_none_is_passed_over(store, caplog):
+    store.add_run(record(1))
+    store.add_run(msgspec.structs.replace(record(1), failed=("A/x",)))
+    alter(store, "runs/20261102T020000Z-2.json", b"no record")
+    assert list(store.runs(10)) == [record(1)]
+    assert "runs/20261102T020000Z-2.json" in caplog.text
+
+
+@pytest.mark.parametrize("run_id", ["../index", "a/b", ""])
+def test_a_run_id_that_leads_elsewhere_is_refused(store, run_id):
+    with pytest.raises(WrongUsage, match="run id"):
+        store.add_run(msgspec.structs.replace(record(1), run_id=run_id))
