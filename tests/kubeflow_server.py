@@ -30,7 +30,7 @@ class KubeflowServer:
     With a token, requests without it are refused, but for the health check, as behind most gateways.
     """
 
-    def __init__(self, token: str = "") -> None:
+    def __init__(self, token: str = "", *, multi_user: bool = False) -> None:
         self.token = token
         self.pipelines: list[dict[str, Any]] = []
         self.versions: list[dict[str, Any]] = []
@@ -42,7 +42,7 @@ class KubeflowServer:
         self._server = make_server("127.0.0.1", 0, self._answer, threaded=True, request_handler=_Quiet)
         self._routes = Map(
             [
-                Rule(f"{V2}/healthz", methods=["GET"], endpoint=lambda _: {"multi_user": False}),
+                Rule(f"{V2}/healthz", methods=["GET"], endpoint=lambda _: {"multi_user": multi_user}),
                 Rule(f"{V2}/pipelines", methods=["GET"], endpoint=self._list("pipelines")),
                 Rule(f"{V2}/pipelines", methods=["POST"], endpoint=self._create("pipelines", "pipeline_id")),
                 Rule(f"{V2}/pipelines/<pipeline_id>/versions", methods=["GET"], endpoint=self._list_versions),

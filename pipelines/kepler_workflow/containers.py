@@ -87,5 +87,5 @@ def environment_of(step: str) -> dict[str, str]:
     addresses = [ADDRESSES] if policy.secrets else []
     signing = [SIGNING_SETTINGS] if policy.signs else []
     settings = [*policy.secrets, *addresses, *signing]
-    names = [name for setting in settings for name in setting.keys]
-    return {name: os.environ[name] for name in names if name in os.environ}
+    given = [names for setting in settings for names in setting.variables.items()]
+    return {own: value for key, own in given if (value := os.environ.get(own) or os.environ.get(key))}

@@ -2,7 +2,7 @@
 
 Retries here cover a lost pod. What a network may refuse is tried again inside the step, since the engine's default
 retries nothing that exits non-zero. Secrets and settings are named, never read: Kubernetes puts their keys, which are
-the names of environment variables, into a task's environment.
+names of environment variables, into a task's environment.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from kfp.dsl import PipelineTask
 
 from kepler_train.contract.errors import WrongUsage
 from kepler_train.contract.runtimes import CURRENT, RUNTIMES, Runtime
+from kepler_train.contract.settings import own_name
 
 USER_ID = 10001
 """Of the images' user; given by number, so that Kubernetes can tell that it is not root."""
@@ -28,10 +29,15 @@ HOUR = 60 * MINUTE
 
 @dataclass(frozen=True)
 class Settings:
-    """Keys of a Secret or ConfigMap that become environment variables of the same name; each may be missing."""
+    """Keys of a Secret or ConfigMap that become environment variables; each may be missing."""
 
     name: str
     keys: tuple[str, ...]
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """Key to the variable that a task gets it as: of the same name, but for the bucket's, which get our own."""
+        return {key: own_name(key) if key.startswith("AWS_") else key for key in self.keys}
 
 
 PROMETHEUS = Settings(
@@ -166,17 +172,15 @@ def apply(task: PipelineTask, step: str, placement: Placement) -> None:
 
 def _give_secrets(task: PipelineTask, policy: StepPolicy) -> None:
     for secret in policy.secrets:
-        kubernetes.use_secret_as_env(task, secret.name, {key: key for key in secret.keys}, optional=True)
+        kubernetes.use_secret_as_env(task, secret.name, secret.variables, optional=True)
     if policy.secrets:
-        keys = {key: key for key in ADDRESSES.keys}
-        kubernetes.use_config_map_as_env(task, ADDRESSES.name, keys, optional=True)
+        kubernetes.use_config_map_as_env(task, ADDRESSES.name, ADDRESSES.variables, optional=True)
         kubernetes.use_config_map_as_volume(task, *AUTHORITIES, optional=True)
     if STORE in policy.secrets:
         kubernetes.use_config_map_as_volume(task, *VERIFY_KEYS, optional=True)
     if policy.signs:
         kubernetes.use_secret_as_volume(task, *SIGNING_KEY, optional=True)
-        keys = {key: key for key in SIGNING_SETTINGS.keys}
-        kubernetes.use_config_map_as_env(task, SIGNING_SETTINGS.name, keys, optional=True)
+        kubernetes.use_config_map_as_env(task, SIGNING_SETTINGS.name, SIGNING_SETTINGS.variables, optional=True)
 
 
 def _place(task: PipelineTask, placement: Placement) -> None:

@@ -127,6 +127,7 @@ def _is_as(run: Any, wanted: Mapping[str, Any]) -> bool:
         and trigger is not None
         and trigger.cron_schedule is not None
         and trigger.cron_schedule.cron == wanted["cron_expression"]
+        and run.runtime_config is not None
         and (run.runtime_config.parameters or {}) == wanted["params"]
         and wanted["service_account"] in {None, run.service_account}
         and run.no_catchup is True
@@ -180,7 +181,9 @@ def _connected(target: Target) -> Iterator[Client]:
     with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # kfp greets with one
         try:
-            yield _client(target)
+            kubeflow = _client(target)
+            _require_users(kubeflow, target)
+            yield kubeflow
         except kfp_server_api.ApiException as cause:
             raise KubeflowError(_refusal(cause)) from cause
         except (urllib3.exceptions.HTTPError, OSError) as cause:
@@ -189,6 +192,15 @@ def _connected(target: Target) -> Iterator[Client]:
                 f"{where} does not answer: {cause}; give its API's address as --endpoint or KF_PIPELINES_ENDPOINT, "
                 "a token as the file KF_PIPELINES_SA_TOKEN_PATH, its authority as SSL_CERT_FILE"
             ) from cause
+
+
+def _require_users(kubeflow: Client, target: Target) -> None:
+    """Refuse a namespace where there is one user: such a Kubeflow runs everything in its own, and says nothing."""
+    if target.namespace and not kubeflow.get_kfp_healthz().multi_user:
+        raise WrongUsage(
+            f"this Kubeflow has one user, and would run in its own namespace, not in {target.namespace}; leave "
+            "--namespace out, and have accounts, Secrets and ConfigMaps in Kubeflow's own (manifests/overlays/kubeflow)"
+        )
 
 
 def _client(target: Target) -> Client:

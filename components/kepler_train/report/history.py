@@ -46,7 +46,7 @@ class History:
 def history_of(names: Sequence[str], runs: Sequence[RunRecord]) -> History | None:
     """Draw the errors of models, `Group/model`, over runs, oldest first; None where there was one run at most."""
     told = [run for run in runs if any(name in run.errors for name in names)]
-    if len(told) < 2:  # noqa: PLR2004 (a line has two ends)
+    if len(told) < 2:
         return None
     span = told[0].ended, told[-1].ended
     rows = (_row(name, [run for run in told if name in run.errors], span) for name in names)

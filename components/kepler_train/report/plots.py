@@ -167,8 +167,8 @@ def _time_labels(ticks: Sequence[tuple[float, datetime]]) -> list[Markup]:
     )
     anchors = ["start", *["middle"] * (len(ticks) - 2), "end"]
     return [
-        Markup('<text x="{}" y="{}" text-anchor="{}">{}</text>').format(
-            _at(position), _PLOT_HEIGHT + 16, anchor, f"{time:{form}}"
+        Markup('<text x="{}" y="{}" text-anchor="{anchor}" class="tick-{anchor}">{}</text>').format(
+            _at(position), _PLOT_HEIGHT + 16, f"{time:{form}}", anchor=anchor
         )
         for (position, time), anchor in zip(ticks, anchors, strict=False)
     ]

@@ -26,6 +26,7 @@ from minio import Minio
 from minio.error import InvalidResponseError, MinioException, S3Error
 
 from kepler_train.contract.errors import IndexConflict, StoreError, WrongUsage
+from kepler_train.contract.settings import bucket_setting
 from kepler_train.store.objects import LARGEST_FILE_BYTES, StoredObject, require_size
 from kepler_train.store.s3_errors import error_of, explained, is_passing
 
@@ -182,11 +183,11 @@ def connect(address: str) -> Bucket:
     parts = urlsplit(address)
     if "@" in parts.netloc or not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", parts.netloc):
         raise WrongUsage("a store in a bucket is s3://bucket/prefix, three letters or more, without keys in it")
-    endpoint = os.environ.get("AWS_ENDPOINT_URL") or "https://s3.amazonaws.com"
+    endpoint = bucket_setting("AWS_ENDPOINT_URL") or "https://s3.amazonaws.com"
     server = urlsplit(endpoint)
     if server.scheme not in {"http", "https"} or not server.hostname or "@" in server.netloc or server.path.strip("/"):
         raise WrongUsage("AWS_ENDPOINT_URL must be http://host:port or https://host:port, without keys and path")
-    access_key, secret_key = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
+    access_key, secret_key = bucket_setting("AWS_ACCESS_KEY_ID"), bucket_setting("AWS_SECRET_ACCESS_KEY")
     if not access_key or not secret_key:
         raise StoreError(f"no keys for {address}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
     http = urllib3.PoolManager(timeout=_TIMEOUT, retries=False, cert_reqs="CERT_REQUIRED", ca_certs=_authorities())
@@ -194,9 +195,9 @@ def connect(address: str) -> Bucket:
         server.netloc,
         access_key=access_key,
         secret_key=secret_key,
-        session_token=os.environ.get("AWS_SESSION_TOKEN"),
+        session_token=bucket_setting("AWS_SESSION_TOKEN"),
         secure=server.scheme == "https",
-        region=os.environ.get("AWS_REGION") or "us-east-1",
+        region=bucket_setting("AWS_REGION") or "us-east-1",
         http_client=http,
     )
     prefix = parts.path.strip("/")
@@ -204,7 +205,7 @@ def connect(address: str) -> Bucket:
 
 
 def _authorities() -> str:
-    bundle = os.environ.get("AWS_CA_BUNDLE")
+    bundle = bucket_setting("AWS_CA_BUNDLE")
     if bundle and not Path(bundle).is_file():
         raise WrongUsage(f"AWS_CA_BUNDLE names {bundle}, which is no file; give the PEM file of your authority")
     return bundle or os.environ.get("SSL_CERT_FILE") or certifi.where()

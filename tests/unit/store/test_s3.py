@@ -47,6 +47,13 @@ def proxy(bucket, monkeypatch):
         yield proxy
 
 
+def test_settings_by_names_of_our_own_come_first(bucket, tmp_path, monkeypatch):
+    for name, value in shared_server().environment.items():
+        monkeypatch.setenv(f"KEPLER_TRAIN_{name}", value)
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    assert open_store(bucket).read_index().models == {}
+
+
 @pytest.mark.parametrize("fault", [unavailable, cut_before, cut_after, fail_after])
 @pytest.mark.parametrize("expected", ["absent", "present"])
 def test_a_write_through_a_fault_takes_effect_once_and_says_so(bucket, proxy, fault, expected):

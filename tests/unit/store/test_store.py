@@ -266,7 +266,9 @@ def test_twenty_who_change_the_index_at_once_lose_nothing(address, tmp_path):
 
 
 def record(number: int) -> RunRecord:
-    return RunRecord(run_id=f"202611{number:02d}T020000Z-{number}", ended=datetime(2026, 11, number, tzinfo=timezone.utc))
+    return RunRecord(
+        run_id=f"202611{number:02d}T020000Z-{number}", ended=datetime(2026, 11, number, tzinfo=timezone.utc)
+    )
 
 
 def test_records_of_runs_come_newest_first_and_the_oldest_go(store, monkeypatch):

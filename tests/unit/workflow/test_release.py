@@ -118,12 +118,30 @@ def test_a_paused_run_stays_paused(server, package):
     assert [run["mode"] for run in server.recurring_runs] == ["DISABLE"]
 
 
-def test_profiles_have_their_own(server, package):
-    for namespace in ("energy", "research"):
-        schedule(package, Target(server.url, namespace=namespace), "nightly", NIGHTLY, PARAMETERS)
+def test_profiles_have_their_own(package):
+    with KubeflowServer(multi_user=True) as server:
+        for namespace in ("energy", "research"):
+            schedule(package, Target(server.url, namespace=namespace), "nightly", NIGHTLY, PARAMETERS)
     for entries in (server.pipelines, server.experiments):
         assert [entry["namespace"] for entry in entries] == ["energy", "research"]
     assert len({run["experiment_id"] for run in server.recurring_runs}) == 2
+
+
+def test_a_kubeflow_of_one_user_has_no_other_namespace(server, package):
+    for release_it in (
+        lambda: schedule(package, Target(server.url, namespace="energy"), "nightly", NIGHTLY, PARAMETERS),
+        lambda: submit(package, Target(server.url, namespace="energy"), "once", PARAMETERS),
+    ):
+        with pytest.raises(WrongUsage, match="not in energy; leave --namespace out"):
+            release_it()
+    assert server.changes == []
+
+
+def test_a_recurring_run_that_somebody_made_by_hand_is_replaced(server, package):
+    schedule(package, Target(server.url), "nightly", NIGHTLY, PARAMETERS)
+    del server.recurring_runs[0]["runtime_config"]
+    assert schedule(package, Target(server.url), "nightly", NIGHTLY, PARAMETERS).change == "updated"
+    assert len(server.recurring_runs) == 1
 
 
 def test_a_single_run_is_of_the_same_version(server, package):
