@@ -120,14 +120,14 @@ def publish(candidate: Input[Model], decision: Input[Artifact], store: str) -> N
 
 
 @step
-def verdict(record: str, store: str) -> None:
+def verdict(record: str, store: str, job_id: str) -> None:
     """Finish what an interrupted publisher left, keep the run's record, and end red if training pipelines failed."""
     from kepler_train.contract.runs import RunRecord
     from kepler_train.publish import step
     from kepler_train.report import verdict
 
     step.catch_up(store)
-    verdict.run(RunRecord.decode(record.encode(), "record"), store)
+    verdict.run(RunRecord.decode(record.encode(), "record"), store, job_id)
 
 
 @step

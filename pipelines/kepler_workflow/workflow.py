@@ -97,7 +97,7 @@ def build_workflow(
                 task = sub_workflow(store=store, **read).set_display_name(group.value)
                 made |= {f"{group.value}_{output}": artifact for output, artifact in task.outputs.items()}
             reported = add(report, "report", store=store, **made)
-            add(steps.verdict, "verdict", record=reported.outputs["record"], store=store)
+            add(steps.verdict, "verdict", record=reported.outputs["record"], store=store, job_id=job_id)
 
     return workflow
 

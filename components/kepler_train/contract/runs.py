@@ -20,7 +20,7 @@ class ServiceError(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RunRecord(Document, frozen=True, kw_only=True):
-    """A run whose last task was reached: one without a record was interrupted, or failed before."""
+    """A run on Kubeflow whose last task was reached: one without a record was cut short, or failed before."""
 
     run_id: str
     ended: datetime

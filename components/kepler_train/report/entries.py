@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from kepler_train.contract.pages import evaluation_page
 from kepler_train.contract.window import INTERVAL_SECONDS
 from kepler_train.report import plots, trace
 from kepler_train.report.evidence import IdleRow, idle_rows, idle_summary, split_figures, split_sentences
+from kepler_train.report.history import Point
 from kepler_train.report.outcome import Outcome, constant_of, full_name, outcome_of
 from kepler_train.report.serving import Serving
 from kepler_train.report.trace import CANDIDATE, CHAMPION, NodeFit, TimeLine
@@ -106,6 +108,14 @@ class Entry:
     def served_version(self) -> str:
         """The version in service after the run; empty where there is none, or nobody knows."""
         return self.serving.version if self.serving else self.decision.champion_version
+
+    def history(self, ended: datetime) -> tuple[Point, ...]:
+        """The errors of what was in service under this name, and is at the end of this run; none where unknown."""
+        if self.serving is None or not self.serving.version:
+            return ()
+        if self.published or self.served_score is None:
+            return self.serving.history
+        return (*self.serving.history, Point(ended, self.serving.version, self.served_score.mape_percent))
 
     @property
     def unscored_version(self) -> str:

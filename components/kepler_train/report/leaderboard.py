@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from kepler_train.contract.features import FeatureGroup
 from kepler_train.contract.models import Score
 from kepler_train.contract.parts import Part
-from kepler_train.contract.runs import RunRecord
 from kepler_train.contract.tables import NODE_STAT
 from kepler_train.contract.window import WindowSummary
 from kepler_train.report.entries import Entry, NodePlot
@@ -25,8 +25,8 @@ class GroupBoard:
     group: FeatureGroup
     part: Part | None
     entries: tuple[Entry, ...]
-    runs: tuple[RunRecord, ...]
-    """This run's record and those before it, oldest first."""
+    ended: datetime
+    """When the run was judged."""
 
     @property
     def about(self) -> str:
@@ -68,8 +68,8 @@ class GroupBoard:
 
     @property
     def history(self) -> History | None:
-        """The errors of the group's models in service over the runs; None where there is one run at most."""
-        return history_of([entry.name for entry in self.entries], self.runs)
+        """The errors of the group's models in service over the runs, this one too; None before a second one."""
+        return history_of([(entry.decision.model_name, entry.history(self.ended)) for entry in self.entries])
 
     @property
     def without_signal(self) -> str:
@@ -87,11 +87,11 @@ class GroupBoard:
         return " ".join(sentences)
 
 
-def boards_of(entries: Sequence[Entry], parts: Sequence[Part], runs: tuple[RunRecord, ...]) -> list[GroupBoard]:
+def boards_of(entries: Sequence[Entry], parts: Sequence[Part], ended: datetime) -> list[GroupBoard]:
     """Sort entries into their groups, in the order in which the groups are declared."""
     part_of = {part.group: part for part in parts}
     return [
-        GroupBoard(group, part_of.get(group), tuple(sorted(members, key=_candidate_error)), runs)
+        GroupBoard(group, part_of.get(group), tuple(sorted(members, key=_candidate_error)), ended)
         for group in FeatureGroup
         if (members := [entry for entry in entries if entry.decision.group is group])
     ]

@@ -8,8 +8,7 @@ from datetime import datetime
 
 from kepler_train.contract.errors import KeplerTrainError
 from kepler_train.contract.models import Decision
-from kepler_train.contract.runs import RunRecord
-from kepler_train.report.history import MOST_RUNS
+from kepler_train.report.history import MOST_RUNS, Point, points_of
 from kepler_train.report.outcome import full_name
 from kepler_train.store import Store, open_store
 
@@ -25,18 +24,8 @@ class Serving:
     by_this_run: bool
     problem: str
     """What a person must look at: decided but not served, damaged; empty if all is well."""
-
-
-@dataclass(frozen=True)
-class StoreView:
-    """What the store says at the end of a run."""
-
-    serving: dict[str, Serving]
-    """By full name, `Group/model`."""
-    runs: tuple[RunRecord, ...] = ()
-    """Of the last runs before this one, oldest first."""
-    problem: str = ""
-    """Why it says nothing, where it is away."""
+    history: tuple[Point, ...]
+    """Errors of the champions up to this version, oldest first."""
 
 
 def signing_words(address: str) -> str:
@@ -50,14 +39,14 @@ def signing_words(address: str) -> str:
     return f"verified, with keys {', '.join(keys.trusted)}"
 
 
-def read_store(address: str, decisions: Sequence[Decision]) -> StoreView:
-    """Look up each decision's name in the store, and how runs before went."""
+def read_serving(address: str, decisions: Sequence[Decision]) -> tuple[dict[str, Serving], str]:
+    """Look up each decision's name in the store: full name to what is served, and why not if the store is away."""
     try:
         store = open_store(address)
         index = store.read_index()
-        runs = tuple(store.runs(MOST_RUNS))[::-1]
+        runs = tuple(store.runs(MOST_RUNS))
     except KeplerTrainError as cause:
-        return StoreView({}, problem=str(cause))
+        return {}, str(cause)
     found = {}
     for decision in decisions:
         served = index.served(decision.group, decision.model_name)
@@ -71,8 +60,9 @@ def read_store(address: str, decisions: Sequence[Decision]) -> StoreView:
             provenance_sha256=served.provenance_sha256 if served else "",
             by_this_run=by_this_run,
             problem=problem,
+            history=points_of(store, decision, version, runs),
         )
-    return StoreView(found, runs)
+    return found, ""
 
 
 def _check_published(store: Store, decision: Decision, version: str) -> tuple[bool, str]:

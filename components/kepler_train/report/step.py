@@ -21,7 +21,7 @@ from kepler_train.report.markdown import markdown_of
 from kepler_train.report.outcome import headline
 from kepler_train.report.page import write_page
 from kepler_train.report.plots import error_axis, error_range
-from kepler_train.report.serving import read_store, signing_words
+from kepler_train.report.serving import read_serving, signing_words
 from kepler_train.report.told import told, warnings
 
 
@@ -34,13 +34,12 @@ def run(decisions: Sequence[Path], parts: Sequence[Path], store: str, *, html: P
     in none would work. Raises BrokenContract for a folder that is not what it should be.
     """
     entries = [read_entry(folder) for folder in decisions]
-    view = read_store(store, [entry.decision for entry in entries])
-    entries = [replace(entry, serving=view.serving.get(entry.name)) for entry in entries]
+    serving, store_problem = read_serving(store, [entry.decision for entry in entries])
+    entries = [replace(entry, serving=serving.get(entry.name)) for entry in entries]
     held_out = [read_part(folder) for folder in parts]
     summary = WindowSummary.read(parts[0] / SUMMARY_FILE)
     record = _record(summary.window.run_id, entries)
-    runs = (*(run for run in view.runs if run.run_id != record.run_id), record)
-    boards, signatures = boards_of(entries, held_out, runs), signing_words(store)
+    boards, signatures = boards_of(entries, held_out, record.ended), signing_words(store)
     ends = error_range(error for entry in entries for error in entry.errors_percent)
     counts, failures = headline([(entry.decision, entry.outcome) for entry in entries])
     write_page(
@@ -57,7 +56,7 @@ def run(decisions: Sequence[Path], parts: Sequence[Path], store: str, *, html: P
         used_outcomes={entry.outcome for entry in entries},
         ends=ends,
         axis=error_axis(ends),
-        store_problem=view.problem,
+        store_problem=store_problem,
         window=summary,
         rows={table: summary.rows.get(table, 0) for table in METRIC_OF_TABLE},
         set_apart=set_apart(summary, held_out),
@@ -67,7 +66,7 @@ def run(decisions: Sequence[Path], parts: Sequence[Path], store: str, *, html: P
         signatures=signatures,
         pages=os.environ.get(EVALUATION_PAGES, ""),
     )
-    write_atomically(markdown, markdown_of(counts, failures, boards, view.problem, signatures).encode())
+    write_atomically(markdown, markdown_of(counts, failures, boards, store_problem, signatures).encode())
     return record
 
 

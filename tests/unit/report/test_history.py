@@ -1,8 +1,9 @@
-"""The errors of what was in service over the runs, by the records they left, and what is served now."""
+"""The errors of what was in service over the runs, by versions and by records, and what is served now."""
 
 from __future__ import annotations
 
 import re
+import shutil
 from datetime import datetime, timedelta, timezone
 
 import msgspec
@@ -47,8 +48,10 @@ def nights(run, publish, tmp_path):
                 errors={NAME: ServiceError(version, error)},
             )
             store.add_run(record)
-        publish(run.decisions[0], errors[-1][0])
         decided = read_decision(run.decisions[0])
+        unscored = msgspec.structs.replace(decided, candidate=None, champion=None, champion_version="")
+        unscored.write(run.decisions[0] / DECISION_FILE)
+        publish(run.decisions[0], errors[-1][0])
         champion = {"champion_version": errors[-1][0], "champion": score(5.0), "improved": False}
         msgspec.structs.replace(decided, **champion).write(run.decisions[0] / DECISION_FILE)
 
@@ -64,6 +67,68 @@ def history_on(page):
     ends = ("x1", "y1", "x2", "y2")
     dots = [float(dot.attributes["cx"].strip("%")) for dot in shown[0].all("circle")]
     return shown[0].text, [(line["class"], *(float(line[end].strip("%")) for end in ends)) for line in lines], dots
+
+
+@pytest.fixture
+def champions(run, publish):
+    """A function that publishes champions, a night apart, of which each night's errors are (champion, candidate).
+
+    The run's own decision is then of the next night, which keeps the last with an error of `now`.
+    """
+
+    def publish_nights(*errors, now=None):
+        folder, before = run.decisions[0], ""
+        for number, (champion, candidate) in enumerate(errors, 1):
+            scores = {"candidate": score(candidate), "champion": None if champion is None else score(champion)}
+            decided = msgspec.structs.replace(read_decision(folder), improved=True, champion_version=before, **scores)
+            decided.write(folder / DECISION_FILE)
+            before = publish(folder, f"v{number}", published=PUBLISHED + timedelta(days=number))
+        kept = {"improved": False, "candidate": score(50), "champion": None if now is None else score(now)}
+        decided = msgspec.structs.replace(read_decision(folder), champion_version=before, **kept)
+        decided.write(folder / DECISION_FILE)
+
+    return publish_nights
+
+
+def test_versions_tell_the_errors_of_champions_when_they_came_and_went(run, champions, report):
+    champions((None, 20.0), (18.0, 10.0), (10.0, 5.0))
+    words, lines, dots = history_on(check_page(report(run)))
+    assert [(kind, *map(round, ends)) for kind, *ends in lines] == [
+        ("champion", 0, 0, 50, 3),
+        ("step", 50, 3, 50, 17),
+        ("champion", 50, 17, 100, 17),
+        ("step", 100, 17, 100, 26),
+    ]
+    assert dots == pytest.approx([0, 50, 100])
+    assert re.findall(r"([\d.]+) %", words) == ["20.0", "5.00"]
+    assert words.endswith("23 Nov 25 Nov")
+
+
+def test_a_history_begins_behind_what_was_pruned(run, champions, report, tmp_path):
+    champions((None, 20.0), (18.0, 10.0), (10.0, 5.0))
+    shutil.rmtree(tmp_path / "store" / "models" / "CounterOnly" / "linear" / "v1")
+    words, _lines, dots = history_on(check_page(report(run)))
+    assert len(dots) == 3, "how v1 went stands in v2"
+    assert "20.0" not in words
+
+
+def test_what_is_not_to_be_trusted_is_not_drawn(run, champions, report, tmp_path):
+    champions((None, 20.0), (18.0, 10.0), (10.0, 5.0))
+    provenance = tmp_path / "store" / "models" / "CounterOnly" / "linear" / "v2" / "provenance.json"
+    provenance.write_bytes(provenance.read_bytes().replace(b"10.0", b"99.0"))
+    words, _lines, dots = history_on(check_page(report(run)))
+    assert len(dots) == 2
+    assert "99" not in words
+
+
+def test_first_champions_have_no_history(tmp_path, report, publish):
+    models = [Model(G.COUNTER_ONLY, name, error=0.02, champion_error=None) for name in ("linear", "spline")]
+    run = build(tmp_path / "run", models, night(0.4))
+    for hour, folder in enumerate(run.decisions):
+        publish(folder, "v1", published=PUBLISHED + timedelta(hours=hour))
+    page = check_page(report(run))
+    assert "2 models first published" in page.text
+    assert history_on(page) == ("", [], [])
 
 
 def test_each_run_is_a_point_and_each_new_version_a_dot(run, nights, report):
@@ -89,13 +154,6 @@ def test_a_first_run_has_no_history(run, report):
 
 def test_a_model_without_error_is_drawn(run, nights, report):
     nights(("v1", 0.0))
-    assert len(history_on(check_page(report(run)))[1]) == 1
-
-
-def test_a_run_that_is_reported_again_is_one_point(run, nights, report, tmp_path):
-    nights(("v1", 20.0))
-    again = RunRecord(run_id=RUN_ID, ended=datetime.now(timezone.utc), errors={NAME: ServiceError("v1", 5.0)})
-    open_store(str(tmp_path / "store")).add_run(again)
     assert len(history_on(check_page(report(run)))[1]) == 1
 
 

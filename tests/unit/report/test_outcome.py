@@ -15,6 +15,8 @@ from kepler_train.report.evaluation import metrics
 from kepler_train.report.outcome import Outcome, headline, outcome_of
 from kepler_train.store import open_store
 
+KUBEFLOWS = "1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed"
+
 
 def score(error: float) -> Score:
     return Score(
@@ -105,8 +107,14 @@ def test_the_run_ends_red_naming_what_failed_and_only_then(tmp_path):
     ended = datetime(2026, 11, 23, 3, tzinfo=timezone.utc)
     green = RunRecord(run_id="20261122T020000Z-1a", ended=ended)
     red = RunRecord(run_id="20261123T020000Z-2b", ended=ended, failed=("A/x", "B/y"))
-    verdict.run(green, str(tmp_path))
+    verdict.run(green, str(tmp_path), KUBEFLOWS)
 
     with pytest.raises(PipelineError, match=r"2 training pipelines failed: A/x, B/y;"):
-        verdict.run(red, str(tmp_path))
+        verdict.run(red, str(tmp_path), KUBEFLOWS)
     assert list(open_store(str(tmp_path)).runs(10)) == [red, green]
+
+
+def test_a_run_on_one_machine_leaves_the_store_as_it_was(tmp_path):
+    ended = datetime(2026, 11, 22, 3, tzinfo=timezone.utc)
+    verdict.run(RunRecord(run_id="20261122T020000Z-1a", ended=ended), str(tmp_path), "20261122T020000123456")
+    assert list(tmp_path.iterdir()) == []
