@@ -188,7 +188,7 @@ def read_metadata(folder: Path, origin: str) -> Metadata:
 def archived(files: Mapping[str, bytes], output_type: str, **metadata: Any) -> bytes:
     """Make the archive of a model from its files as d351cbf has them; `metadata` adds to or replaces what they say.
 
-    The scaler becomes the first of `fe_files`, so that an answer is what d351cbf's is, digit for digit.
+    The scaler becomes the first of `fe_files`, so that an answer is what d351cbf's is, but for rounding.
     """
     described = {**json.loads(files[METADATA_FILE]), **metadata, "output_type": output_type}
     described["features"] = [archive_name(feature) for feature in described["features"]]

@@ -50,7 +50,7 @@ def of_kind(resources, kind):
 @pytest.fixture(scope="module")
 def network(rendered):
     """Name to spec of the policies of the namespace of the workflow's own."""
-    policies = of_kind(rendered["own-namespace"], "NetworkPolicy")
+    policies = of_kind(rendered["profile"], "NetworkPolicy")
     return {name.removeprefix("kepler-train-"): policy["spec"] for name, policy in policies.items()}
 
 
@@ -62,7 +62,7 @@ def test_an_overlay_is_valid(rendered, overlay):
 
 
 def test_the_schemas_refuse_what_is_wrong(rendered):
-    resource = json.loads(json.dumps(rendered["own-namespace"][0])) | {"spce": {}}
+    resource = json.loads(json.dumps(rendered["profile"][0])) | {"spce": {}}
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(resource, KUBERNETES, strict=True)
 
@@ -73,21 +73,21 @@ def test_no_overlay_holds_a_secret(rendered, overlay):
 
 
 def test_the_namespace_enforces_pod_security_restricted(rendered):
-    (namespace,) = of_kind(rendered["own-namespace"], "Namespace").values()
+    (namespace,) = of_kind(rendered["profile"], "Namespace").values()
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
-    assert {resource["metadata"].get("namespace") for resource in rendered["own-namespace"]} == {
+    assert {resource["metadata"].get("namespace") for resource in rendered["profile"]} == {
         None,
         namespace["metadata"]["name"],
     }
 
 
 def test_accounts_may_do_nothing_to_everything(rendered):
-    for role in of_kind(rendered["own-namespace"], "Role").values():
+    for role in of_kind(rendered["profile"], "Role").values():
         for rule in role["rules"]:
             assert "*" not in {*rule["apiGroups"], *rule["resources"], *rule["verbs"]}
             if "secrets" in rule["resources"]:
                 assert rule["resourceNames"]
-    assert not of_kind(rendered["own-namespace"], "ClusterRole")
+    assert not of_kind(rendered["profile"], "ClusterRole")
 
 
 def test_nothing_is_let_in_and_out_only_what_a_policy_names(network):
@@ -117,7 +117,7 @@ def test_in_kubeflows_own_namespace_only_the_workflows_pods_are_meant(rendered):
         assert resource["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/name"] == "kepler-train", name
 
 
-@pytest.mark.parametrize("overlay", ["own-namespace", "kubeflow"])
+@pytest.mark.parametrize("overlay", ["profile", "kubeflow"])
 def test_settings_are_such_as_tasks_get(rendered, overlay):
     settings = of_kind(rendered[overlay], "ConfigMap")[policy.ADDRESSES.name]
     assert set(settings["data"]) <= {*policy.ADDRESSES.keys, *policy.SIGNING_SETTINGS.keys}
@@ -186,7 +186,7 @@ def test_syncs_are_commands_that_there_are(syncs, tmp_path, monkeypatch):
 def test_the_alert_rules_fire_when_they_should(rendered, tmp_path):
     if shutil.which("promtool") is None:
         missing("promtool is not on the path; `make servers` tells where it comes from")
-    (rules,) = of_kind(rendered["own-namespace"], "PrometheusRule").values()
+    (rules,) = of_kind(rendered["monitoring"], "PrometheusRule").values()
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rules["spec"]))
     shutil.copyfile(Path(__file__).parent / "rules_test.yaml", tmp_path / "rules_test.yaml")
     for words in (("check", "rules", "rules.yaml"), ("test", "rules", "rules_test.yaml")):
@@ -196,14 +196,14 @@ def test_the_alert_rules_fire_when_they_should(rendered, tmp_path):
 
 def test_the_dashboard_shows_metrics_that_there_are(rendered):
     dashboard = json.loads(
-        of_kind(rendered["own-namespace"], "ConfigMap")["kepler-train-dashboard"]["data"]["kepler-train.json"]
+        of_kind(rendered["monitoring"], "ConfigMap")["kepler-train-dashboard"]["data"]["kepler-train.json"]
     )
     sources = [
         path.read_text()
         for folder in ("notify", "sync")
         for path in (MANIFESTS.parent / "components" / "kepler_train" / folder).glob("*.py")
     ]
-    (rules,) = of_kind(rendered["own-namespace"], "PrometheusRule").values()
+    (rules,) = of_kind(rendered["monitoring"], "PrometheusRule").values()
     asked = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
     asked += [rule["expr"] for group in rules["spec"]["groups"] for rule in group["rules"]]
     metrics = {metric for expression in asked for metric in re.findall(r"kepler_train_\w+", expression)}

@@ -22,14 +22,16 @@ def test_a_task_sees_of_the_environment_what_its_step_gets_in_a_cluster(monkeypa
     for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "KEPLER_TRAIN_VERIFY_KEYS_FILE", "KEPLER_TRAIN_UNSIGNED"):
         monkeypatch.delenv(name, raising=False)
     seen = {step: set(environment_of(step)) for step in ("train", "extract", "evaluate", "publish", "notify")}
-    bucket = {"AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL"}
+    endpoint, key = "KEPLER_TRAIN_AWS_ENDPOINT_URL", "KEPLER_TRAIN_AWS_SECRET_ACCESS_KEY"
+    bucket = {endpoint, key}
     assert seen == {
         "train": set(),
-        "extract": {"PROMETHEUS_PASSWORD", "AWS_ENDPOINT_URL"},
+        "extract": {"PROMETHEUS_PASSWORD", endpoint},
         "evaluate": bucket,
         "publish": bucket | {"KEPLER_TRAIN_SIGNING_KEY_FILE"},
         "notify": bucket | {"KEPLER_TRAIN_WEBHOOK_URL"},
     }
+    assert environment_of("publish")[key] == "of the bucket"
     assert environment_of("publish")["KEPLER_TRAIN_SIGNING_KEY_FILE"] == "/keys/signing.pem"
 
 
