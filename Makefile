@@ -9,11 +9,12 @@ VERSITYGW_MODULE := github.com/versity/versitygw/cmd/versitygw@v1.8.0
 TOXIPROXY_MODULE := github.com/Shopify/toxiproxy/v2/cmd/server@v2.5.0
 
 IMAGES ?= steps runtime-current runtime-estimator-2022 sync
+REGISTRY ?= kepler-train
 TAG ?= dev
 DOCKER ?= docker
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format lock images servers benchmark benchmark-accuracy clean
+.PHONY: help run test check format lock images push servers benchmark benchmark-accuracy clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,13 +53,17 @@ lock: ## resolve the lock files anew (needs uv)
 	uv pip compile requirements/images.in --universal --python-version 3.10 \
 		--generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements/images.lock
 
-images: ## build the images with Docker: IMAGES="steps sync", BASE=your-own-base, TAG=dev; says how large they are
+images: ## build the images with Docker and say how large they are: IMAGES="steps sync", REGISTRY, TAG; own bases: BASE, BASE_2022
 	@for name in $(IMAGES); do \
-		$(DOCKER) build --quiet $(if $(BASE),--build-arg BASE=$(BASE)) --build-arg REVISION=$$(git rev-parse HEAD) $(DOCKER_OPTIONS) \
-			--tag kepler-train/$$name:$(TAG) --file images/$$name.Dockerfile . >/dev/null \
-		&& $(DOCKER) image inspect --format '{{index .RepoTags 0}} {{.Size}} bytes' kepler-train/$$name:$(TAG) || exit; \
+		base="$(BASE)"; [ $$name != runtime-estimator-2022 ] || base="$(BASE_2022)"; \
+		$(DOCKER) build --quiet $${base:+--build-arg BASE=$$base} --build-arg REVISION=$$(git rev-parse HEAD) $(DOCKER_OPTIONS) \
+			--tag $(REGISTRY)/$$name:$(TAG) --file images/$$name.Dockerfile . >/dev/null \
+		&& $(DOCKER) image inspect --format '{{index .RepoTags 0}} {{.Size}} bytes' $(REGISTRY)/$$name:$(TAG) || exit; \
 	done
-	@printf '{%s}\n' "$$(for name in $(IMAGES); do printf '"%s": "kepler-train/%s:$(TAG)", ' $$name $$name; done | sed 's/, $$//')" > images/local.json
+	@printf '{%s}\n' "$$(for name in $(IMAGES); do printf '"%s": "$(REGISTRY)/%s:$(TAG)", ' $$name $$name; done | sed 's/, $$//')" > images/local.json
+
+push: images ## build the images and push them to REGISTRY
+	@for name in $(IMAGES); do $(DOCKER) push --quiet $(REGISTRY)/$$name:$(TAG) || exit; done
 
 servers: ## real servers and tools for the tests, built once a machine: Prometheus (apt), MinIO and others (go install)
 	@SERVERS="$(SERVERS)" KUSTOMIZE_MODULE="$(KUSTOMIZE_MODULE)" MINIO_MODULE="$(MINIO_MODULE)" \
@@ -74,8 +79,8 @@ clean: ## remove the environment and what runs left here
 	rm -rf $(VENV) runs local_outputs
 
 $(VENV)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "$(PYTHON) is older than Python 3.11; give a newer one: make run PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+		{ echo "$(PYTHON) is not Python 3.11 to 3.13, for which all libraries are there; give one: make run PYTHON=python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
