@@ -11,6 +11,7 @@ from kepler_train.contract.documents import SCHEMA_VERSION, Document
 from kepler_train.contract.features import FeatureGroup
 from kepler_train.contract.models import Candidate, Decision, Index, Provenance, Signature
 from kepler_train.contract.parts import Part
+from kepler_train.contract.runs import RunRecord
 from kepler_train.contract.window import WindowSummary
 from kepler_train.publish import models
 from kepler_train.store import open_store
@@ -28,6 +29,7 @@ DOCUMENTS: dict[str, type[Document]] = {
     "decision-first.json": Decision,
     "decision-with-champion.json": Decision,
     "signature.json": Signature,
+    "run-record.json": RunRecord,
     "store/index.json": Index,
     "store/models/BPFOnly/*/*/provenance.json": Provenance,
 }
