@@ -25,8 +25,8 @@ from pathlib import Path
 import msgspec
 
 from kepler_train.contract.documents import Document
-from kepler_train.contract.errors import BrokenContract, NothingServed, NotWritable, WrongUsage
-from kepler_train.contract.models import Index, flat_name
+from kepler_train.contract.errors import BrokenContract, DamagedModel, NothingServed, NotWritable, WrongUsage
+from kepler_train.contract.models import Index, flat_name, version_key
 from kepler_train.contract.runtimes import CURRENT as CURRENT_RUNTIME
 from kepler_train.estimators.model_folder import D351CBF, estimator_files
 from kepler_train.store import Store
@@ -84,15 +84,15 @@ def sync(store: Store, dialect: str, into: Path, runtime: str = CURRENT_RUNTIME)
     If anything fails, the set that is in use stays so, and so it does where the store serves nothing.
 
     Raises WrongUsage for an unknown dialect, models of another runtime or an `into` that is something else,
-    DamagedModel where a served model is not whole, NotWritable where the disk is full, NothingServed where nothing is
-    served, StoreError where the store is away.
+    DamagedModel where a served model is not whole, or not of the runtime that the index says, NotWritable where the
+    disk is full, NothingServed where nothing is served, StoreError where the store is away.
     """
     require_dialect(dialect)
     index = read_served(store, runtime)
     try:
         _require_own(into)
         current = find_current(into)
-        if current is not None and current.version == set_version(index, dialect):
+        if current is not None and (current.version, current.runtime) == (set_version(index, dialect), runtime):
             return current
         with _locked(into), _cleared(into / _SETS) as new:
             made = _make(store, index, dialect, new)
@@ -128,7 +128,12 @@ def _make(store: Store, index: Index, dialect: str, new: Path) -> ModelSet:
     models, files = {}, {}
     for group, model_name, served in index.entries():
         version, name = new / "version", flat_name(group, model_name)
-        store.fetch_version(group, model_name, served.version, version)
+        made_in = store.fetch_version(group, model_name, served.version, version).candidate.runtime_name
+        if made_in != index.runtime:
+            raise DamagedModel(
+                f"{version_key(group, model_name, served.version)} in {store.address} was made in runtime {made_in}, "
+                f"not in {index.runtime}, as the index says; find out who else may write there, and restore the index"
+            )
         for file, content in estimator_files(version, name).items():
             _write(new / _MODELS / name / file, content)
             files[f"{name}/{file}"] = sha256(content).hexdigest()

@@ -6,6 +6,7 @@ import fcntl
 import os
 import time
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -133,6 +134,17 @@ def test_models_of_another_runtime_than_the_estimators_are_refused(directory, tm
     with pytest.raises(WrongUsage, match="serves models of runtime current, not estimator-2022"):
         sync(directory, "d351cbf", tmp_path / "models", "estimator-2022")
     assert set(contents(tmp_path / "models")) == {FLAT}
+
+
+def test_an_index_that_says_another_runtime_than_the_signed_provenance_is_refused(directory, tmp_path):
+    into = tmp_path / "models"
+    current = sync(directory, "d351cbf", into)
+    directory.update_index(lambda index: msgspec.structs.replace(index, runtime="estimator-2022"))
+    for folder in (into, tmp_path / "new"):
+        with pytest.raises(DamagedModel, match=rf"{NAME}/.* made in runtime current, not in estimator-"):
+            sync(directory, "d351cbf", folder, "estimator-2022")
+    assert find_current(into) == current
+    assert find_current(tmp_path / "new") is None
 
 
 def test_what_somebody_else_put_there_is_left_as_it_is(directory, tmp_path):
