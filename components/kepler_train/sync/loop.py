@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
+from traceback import extract_tb
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -56,10 +57,10 @@ class Status(Collector):
             self._made = self._succeeded
         self.current, self.problem = current, ""
 
-    def fail(self, error: KeplerTrainError, current: ModelSet | None) -> None:
+    def fail(self, error: Exception, current: ModelSet | None) -> None:
         """Note an error, and the set that stays in use."""
         self.failures[type(error).__name__] += 1
-        self.current, self.problem = current, str(error)
+        self.current, self.problem = current, _told(error)
 
     def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
         """Go through the metrics, as they are now."""
@@ -91,7 +92,7 @@ def sync_forever(sync_once: Callable[[], ModelSet], into: Path, every_seconds: f
         before = status.current
         try:
             status.succeed(sync_once())
-        except KeplerTrainError as error:
+        except Exception as error:  # noqa: BLE001 (whoever ends here leaves its estimator without new models for good)
             wait = min(every_seconds, FIRST_RETRY_SECONDS * 2**failed)
             failed += 1
             status.fail(error, find_current(into))
@@ -108,10 +109,18 @@ def fields_of(current: ModelSet | None) -> dict[str, object]:
     return {"set": current.version, "models": len(current.models)} if current else {"set": "none", "models": 0}
 
 
-def _failure(error: KeplerTrainError, status: Status, wait: float) -> dict[str, object]:
+def _told(error: Exception) -> str:
+    """Say what happened; of an error that nobody foresaw only what and where, since its text may hold a signed URL."""
+    if isinstance(error, KeplerTrainError):
+        return str(error)
+    way = " > ".join(f"{Path(frame.filename).stem}:{frame.lineno}" for frame in extract_tb(error.__traceback__))
+    return f"{type(error).__name__} at {way}, which no sync should meet; it is tried again, please report it"
+
+
+def _failure(error: Exception, status: Status, wait: float) -> dict[str, object]:
     return {
         "kind": type(error).__name__,
-        "error": str(error),
+        "error": status.problem,
         **fields_of(status.current),
         "retry_seconds": round(wait, 1),
     }

@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from datetime import datetime, timedelta, timezone
 from functools import partial
+from xml.etree.ElementTree import ParseError
 
 import msgspec
 import pytest
@@ -168,6 +169,43 @@ def test_failures_are_tried_again_sooner_and_ever_later_up_to_the_interval(folde
     assert status.failures.total() == 6
     assert status.problem == ""
     assert status.current == find_current(folder)
+
+
+def test_an_error_that_nobody_foresaw_is_counted_told_without_its_text_and_tried_again(folder, monkeypatch, caplog):
+    current = find_current(folder)
+    errors = iter([ParseError("http://store/?X-Amz-Signature=secret"), RuntimeError("secret"), MemoryError()])
+
+    def sync_once():
+        if (error := next(errors, None)) is not None:
+            raise error
+        return current
+
+    waits = []
+    monkeypatch.setattr(loop.time, "sleep", waits.append)
+    status = Status(current)
+    monkeypatch.setattr(status, "succeed", lambda _: sys.exit("tried again"))
+    with caplog.at_level("WARNING"), pytest.raises(SystemExit, match="tried again"):
+        loop.sync_forever(sync_once, folder, 60, status)
+    assert len(waits) == 3
+    assert {kind: count for kind, count in status.failures.items() if count} == {
+        "ParseError": 1,
+        "RuntimeError": 1,
+        "MemoryError": 1,
+    }
+    assert status.current == current
+    told = [record.fields["error"] for record in caplog.records]
+    assert [line.partition(" ")[0] for line in told] == ["ParseError", "RuntimeError", "MemoryError"]
+    assert all(re.search(r"at loop:\d+ > test_loop:\d+, .* tried again", line) for line in told)
+    assert "secret" not in caplog.text + "".join(told) + status.problem
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_who_is_told_to_end_ends(folder, error):
+    def sync_once():
+        raise error
+
+    with pytest.raises(error):
+        loop.sync_forever(sync_once, folder, 60, Status(None))
 
 
 @pytest.mark.parametrize("address", ["8081", ":x", ":99999", "no.such.host.invalid:0"])
