@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -38,6 +39,7 @@ _NEW = ".new."
 _MODELS = "models"
 _SET_FILE = "set.json"
 _LOCK = ".lock"
+_TOKEN = re.compile(r"[0-9a-f]{16}")
 
 
 class ModelSet(Document, frozen=True, kw_only=True):
@@ -104,23 +106,46 @@ def sync(store: Store, dialect: str, into: Path, runtime: str = CURRENT_RUNTIME)
 
 def find_current(into: Path) -> ModelSet | None:
     """Find the set in use, if it is whole and unaltered; None where it is not, or where there is none."""
+    folder = into / _SETS / _token_in_use(into)
     try:
-        models = (into / CURRENT).resolve()
-        current = ModelSet.read(models.with_name(_SET_FILE))
-        found = {path.relative_to(models).as_posix(): path for path in models.rglob("*") if not path.is_dir()}
-        if found.keys() != current.files.keys():
-            return None
-        return current if all(_checksum(path) == current.files[name] for name, path in found.items()) else None
+        current = ModelSet.read(folder / _SET_FILE)
+        return current if _holds_only(folder / _MODELS, current.files) else None
     except (BrokenContract, OSError):
         return None
 
 
+def _token_in_use(into: Path) -> str:
+    """Name the set that the link is for; empty where it is no link of ours."""
+    try:
+        target = (into / CURRENT).readlink()
+    except OSError:
+        return ""
+    token = target.parent.name
+    return token if target == Path(_SETS, token, _MODELS) else ""
+
+
+def _holds_only(models: Path, files: dict[str, str]) -> bool:
+    """Tell whether a folder holds these files, by checksum, and nothing else that an estimator would list."""
+    folders = {str(Path(name).parent) for name in files}
+    found = {path.relative_to(models).as_posix(): path for path in models.rglob("*")}
+    return found.keys() == {*files, *folders} and all(
+        not path.is_symlink()
+        and (path.is_dir() if name in folders else path.is_file() and _checksum(path) == files[name])
+        for name, path in found.items()
+    )
+
+
 def _require_own(into: Path) -> None:
-    """Raise WrongUsage where something else stands in the link's place; an empty folder may give way to it."""
-    link = into / CURRENT
+    """Raise WrongUsage where something else stands in the place of what is made here, or is led to by a link."""
+    link, sets = into / CURRENT, into / _SETS
     is_empty = link.is_dir() and not any(link.iterdir())
-    if (link.exists() and not link.is_symlink() and not is_empty) or (into.exists() and not into.is_dir()):
-        raise WrongUsage(f"{link} was not made by sync, and is left as it is; remove it, or name another folder")
+    for path, is_own in (
+        (into, into.is_dir() or not into.exists()),
+        (link, link.is_symlink() or not link.exists() or is_empty),
+        (sets, not sets.is_symlink() and (sets.is_dir() or not sets.exists())),
+    ):
+        if not is_own:
+            raise WrongUsage(f"{path} was not made by sync, and is left as it is; remove it, or name another folder")
 
 
 def _make(store: Store, index: Index, dialect: str, new: Path) -> ModelSet:
@@ -152,8 +177,8 @@ def _make(store: Store, index: Index, dialect: str, new: Path) -> ModelSet:
 
 
 def _take_up(into: Path, new: Path) -> None:
-    """Let the link name a new set, and remove all sets but that and the one before."""
-    before = (into / CURRENT).resolve().parent.name
+    """Let the link name a new set, and remove all sets but that and the one before; what is no set is left alone."""
+    before = _token_in_use(into)
     token = new.name.removeprefix(_NEW)
     new.rename(new.with_name(token))
     link = into / _SETS / f"{_NEW}link"
@@ -163,8 +188,9 @@ def _take_up(into: Path, new: Path) -> None:
     link.rename(into / CURRENT)
     _flush(into)
     for folder in (into / _SETS).iterdir():
-        if folder.name not in {token, before}:
-            _remove(folder)
+        is_set = _TOKEN.fullmatch(folder.name) is not None and folder.is_dir() and not folder.is_symlink()
+        if is_set and folder.name not in {token, before}:
+            shutil.rmtree(folder)
 
 
 def _checksum(file: Path) -> str:
@@ -218,7 +244,7 @@ def _flush(folder: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    if path.is_symlink():
-        path.unlink()
-    else:
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
+    else:
+        path.unlink()

@@ -26,6 +26,12 @@ from tests.unit.sync.folders import contents, sets
 FLAT = flat_name(GROUP, NAME)
 
 
+@pytest.fixture
+def directory(tmp_path):
+    publish(tmp_path, str(tmp_path / "store"))
+    return open_store(str(tmp_path / "store"))
+
+
 def test_the_folder_holds_what_is_served_as_the_stores_own_folder_does(address, tmp_path):
     first = publish(tmp_path, address, "1")
     publish(tmp_path, address, name="other")
@@ -66,8 +72,30 @@ def test_a_set_that_is_right_already_is_left_in_place_and_one_that_is_not_is_mad
     assert find_current(into) is None
     sync(store, "d351cbf", into)
     assert contents(into) == copy_of(store)
-    (into / CURRENT / FLAT / "added").write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    "add",
+    [
+        lambda models, elsewhere: (models / FLAT / "added").write_bytes(b""),
+        lambda models, elsewhere: (models / "added").mkdir(),
+        lambda models, elsewhere: (models / "added").symlink_to(elsewhere),
+        lambda models, elsewhere: (
+            (models / FLAT).rename(elsewhere / "it") and (models / FLAT).symlink_to(elsewhere / "it")
+        ),
+    ],
+    ids=["file", "empty folder", "link", "link in place of a folder"],
+)
+def test_what_an_estimator_would_list_beside_the_set_is_found_and_the_set_made_anew(directory, tmp_path, add):
+    into, elsewhere = tmp_path / "models", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    sync(directory, "d351cbf", into)
+    before = contents(into)
+    add(into / CURRENT, elsewhere)
     assert find_current(into) is None
+    sync(directory, "d351cbf", into)
+    assert find_current(into) is not None
+    assert contents(into) == before
 
 
 def test_the_set_before_stays_for_who_just_found_it_and_older_ones_go(tmp_path):
@@ -118,12 +146,6 @@ def test_a_served_version_that_an_estimator_would_drop_is_damage(tmp_path, metad
     assert sets(tmp_path / "models") == []
 
 
-@pytest.fixture
-def directory(tmp_path):
-    publish(tmp_path, str(tmp_path / "store"))
-    return open_store(str(tmp_path / "store"))
-
-
 def test_an_unknown_generation_is_refused_with_those_there_are(directory, tmp_path):
     with pytest.raises(WrongUsage, match="'v2'; there is d351cbf"):
         sync(directory, "v2", tmp_path / "models")
@@ -155,6 +177,48 @@ def test_what_somebody_else_put_there_is_left_as_it_is(directory, tmp_path):
         with pytest.raises(WrongUsage, match="was not made by sync"):
             sync(directory, "d351cbf", folder)
     assert (into / CURRENT / "mine").read_text() == "precious"
+
+
+@pytest.mark.parametrize("leads_elsewhere", [True, False])
+def test_sets_that_somebody_else_keeps_are_left_as_they_are(directory, tmp_path, leads_elsewhere):
+    into, elsewhere = tmp_path / "models", tmp_path / "elsewhere"
+    into.mkdir()
+    (elsewhere / ".new.precious").mkdir(parents=True)
+    if leads_elsewhere:
+        (into / ".sets").symlink_to(elsewhere)
+    else:
+        (into / ".sets").write_text("precious")
+    with pytest.raises(WrongUsage, match=r"\.sets was not made by sync"):
+        sync(directory, "d351cbf", into)
+    assert (elsewhere / ".new.precious").is_dir()
+    assert (into / ".sets").is_symlink() or (into / ".sets").read_text() == "precious"
+
+
+def test_what_else_lies_among_the_sets_is_left_alone_and_stands_in_nobodys_way(directory, tmp_path):
+    into, elsewhere = tmp_path / "models", tmp_path / "elsewhere"
+    sync(directory, "d351cbf", into)
+    elsewhere.mkdir()
+    (into / ".sets" / "file").write_text("")
+    (into / ".sets" / "folder").mkdir()
+    (into / ".sets" / ("0" * 16)).symlink_to(elsewhere)
+    (into / ".sets" / ".new.file").write_text("")
+    (into / ".sets" / ".new.link").symlink_to(elsewhere)
+    for name in ("second", "third"):
+        publish(tmp_path, directory.address, name=name)
+        sync(directory, "d351cbf", into)
+        assert flat_name(GROUP, name) in contents(into)
+    assert len(sets(into)) == 2 + 3
+    assert {"file", "folder", "0" * 16} < set(sets(into))
+    assert elsewhere.is_dir()
+
+
+@pytest.mark.parametrize("target", [CURRENT, "/", ".", "elsewhere", ".sets/gone/models"])
+def test_a_link_that_leads_to_no_set_of_ours_is_none_in_use_and_gives_way(directory, tmp_path, target):
+    into = tmp_path / "models"
+    into.mkdir()
+    (into / CURRENT).symlink_to(target)
+    assert find_current(into) is None
+    assert sync(directory, "d351cbf", into) == find_current(into)
 
 
 def test_an_empty_folder_in_the_place_of_the_link_gives_way(directory, tmp_path):
