@@ -54,7 +54,7 @@ def add_commands(commands: Any) -> None:
 def sync_folder(arguments: argparse.Namespace) -> int:
     """Sync once, or until a signal ends it."""
     from kepler_train.store import open_store
-    from kepler_train.sync.models_folder import require_dialect, sync
+    from kepler_train.sync.models_folder import prepare, require_dialect, sync
 
     if arguments.listen and not arguments.every:
         raise WrongUsage("--listen is for a sync that stays; add --every 60s")
@@ -62,6 +62,7 @@ def sync_folder(arguments: argparse.Namespace) -> int:
         raise WrongUsage("--every needs prometheus-client, which is not installed; install kepler-train[sync]")
     require_dialect(arguments.dialect)
     every_seconds = _seconds(arguments.every) if arguments.every else 0
+    prepare(arguments.into)  # first, since an estimator without models is to wait for them whatever keeps them away
     store = open_store(arguments.store)
     sync_once = partial(sync, store, arguments.dialect, arguments.into, arguments.runtime.name)
     # What is in the making is cleared away on the way out. A sync that stays has done its work; one time has not.

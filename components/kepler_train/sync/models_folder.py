@@ -8,6 +8,10 @@
 Everything is below DIR, which may be a mount of its own and the only place that can be written: a mount cannot be
 renamed, a link in it can. The set before stays until the next but one, for an estimator that has just found the link.
 Whoever is killed leaves the old set in use or the new one, and what else lies about the next one clears away.
+
+Before there is a set, the link leads nowhere: Kubernetes does not start a container that mounts what it names, and
+tries again until there is one. Where there is no link, Kubernetes makes a folder in its place, and an estimator that
+started on that would stay without models.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from hashlib import sha256
 from pathlib import Path
@@ -38,6 +42,7 @@ _SETS = ".sets"
 _NEW = ".new."
 _MODELS = "models"
 _SET_FILE = "set.json"
+_NONE = "none"
 _LOCK = ".lock"
 _TOKEN = re.compile(r"[0-9a-f]{16}")
 
@@ -91,17 +96,31 @@ def sync(store: Store, dialect: str, into: Path, runtime: str = CURRENT_RUNTIME)
     """
     require_dialect(dialect)
     index = read_served(store, runtime)
-    try:
-        _require_own(into)
-        current = find_current(into)
-        if current is not None and (current.version, current.runtime) == (set_version(index, dialect), runtime):
-            return current
-        with _locked(into), _cleared(into / _SETS) as new:
-            made = _make(store, index, dialect, new)
-            _take_up(into, new)
-    except OSError as cause:
-        raise NotWritable(f"cannot write to {into}: {cause.strerror}; what it holds stays in use: make room") from cause
+    prepare(into)
+    current = find_current(into)
+    if current is not None and (current.version, current.runtime) == (set_version(index, dialect), runtime):
+        return current
+    with _explained(into), _locked(into), _cleared(into / _SETS) as new:
+        made = _make(store, index, dialect, new)
+        _take_up(into, new)
     return made
+
+
+def prepare(into: Path) -> None:
+    """Let `into/current` be a link, though it may lead nowhere yet.
+
+    Raises WrongUsage where something else stands there, NotWritable where no link can be made.
+    """
+    link = into / CURRENT
+    with _explained(into):
+        _require_own(into)
+        if link.is_symlink():
+            return
+        into.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            link.rmdir()  # empty: made by Kubernetes for a mount of this path
+        with suppress(FileExistsError):  # by another sync
+            link.symlink_to(Path(_SETS, _NONE, _MODELS))
 
 
 def find_current(into: Path) -> ModelSet | None:
@@ -183,8 +202,6 @@ def _take_up(into: Path, new: Path) -> None:
     new.rename(new.with_name(token))
     link = into / _SETS / f"{_NEW}link"
     link.symlink_to(Path(_SETS, token, _MODELS))
-    if (into / CURRENT).is_dir() and not (into / CURRENT).is_symlink():
-        (into / CURRENT).rmdir()  # empty: made by Kubernetes for a mount of this path, before there was a set
     link.rename(into / CURRENT)
     _flush(into)
     for folder in (into / _SETS).iterdir():
@@ -216,8 +233,15 @@ def _cleared(sets: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def _explained(into: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as cause:
+        raise NotWritable(f"cannot write to {into}: {cause.strerror}; what it holds stays in use: make room") from cause
+
+
+@contextmanager
 def _locked(into: Path) -> Iterator[None]:
-    into.mkdir(parents=True, exist_ok=True)
     with (into / _LOCK).open("ab") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from kepler_train.cli import main
 from kepler_train.contract.errors import DamagedModel, NothingServed, NotWritable, WrongUsage
 from kepler_train.contract.models import flat_name, version_key
 from kepler_train.estimators.folder_estimator import FolderEstimator, request_for
@@ -221,10 +222,30 @@ def test_a_link_that_leads_to_no_set_of_ours_is_none_in_use_and_gives_way(direct
     assert sync(directory, "d351cbf", into) == find_current(into)
 
 
-def test_an_empty_folder_in_the_place_of_the_link_gives_way(directory, tmp_path):
-    (tmp_path / "models" / CURRENT).mkdir(parents=True)
-    sync(directory, "d351cbf", tmp_path / "models")
-    assert set(contents(tmp_path / "models")) == {FLAT}
+@pytest.mark.parametrize("made_by_kubernetes", [True, False])
+@pytest.mark.parametrize("store", ["nothing", "s3://no-keys/here"])
+def test_until_there_is_a_set_nobody_can_mount_what_the_link_names(tmp_path, monkeypatch, store, made_by_kubernetes):
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
+    monkeypatch.chdir(tmp_path)
+    into = tmp_path / "models"
+    if made_by_kubernetes:
+        (into / CURRENT).mkdir(parents=True)
+    assert main(["sync", "--once", "--store", store, "--into", str(into)]) == 1
+    # As the kubelet does it: where nothing can be found at a path, it makes a folder, or does not start the container.
+    assert not (into / CURRENT).exists()
+    with pytest.raises(FileExistsError):
+        (into / CURRENT).mkdir()
+    assert find_current(into) is None
+    publish(tmp_path, "store")
+    assert main(["sync", "--once", "--store", "store", "--into", str(into)]) == 0
+    assert set(contents(into)) == {FLAT}
+
+
+def test_a_set_that_is_there_stays_in_use_while_the_store_is_away(directory, tmp_path):
+    into = tmp_path / "models"
+    current = sync(directory, "d351cbf", into)
+    assert main(["sync", "--once", "--store", str(tmp_path / "away"), "--into", str(into)]) == 1
+    assert find_current(into) == current
 
 
 def test_other_files_of_a_volume_are_left_alone(directory, tmp_path):
