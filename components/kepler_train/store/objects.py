@@ -13,8 +13,8 @@ from typing import NamedTuple, Protocol
 
 from kepler_train.contract.errors import DamagedModel, WrongUsage
 
-LARGEST_FILE_BYTES = 1 << 28
-"""What no model's file reaches: a reader takes no more into memory, whoever wrote it."""
+LARGEST_FILE_BYTES = 1 << 26
+"""What no model's file reaches: a reader takes no more into memory, twice at most, and a sync has little of it."""
 LARGEST_DOCUMENT_BYTES = 1 << 24
 """The same for index and provenance, which hold a line for each model or block of time."""
 

@@ -13,6 +13,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from kepler_train.store.objects import LARGEST_DOCUMENT_BYTES, LARGEST_FILE_BYTES
 from kepler_workflow import policy
 from tests.conftest import missing
 
@@ -169,6 +170,14 @@ def test_syncs_run_restricted_on_a_read_only_root_in_our_image(syncs):
         assert security["seccompProfile"] == {"type": "RuntimeDefault"}
         assert security["runAsUser"] == policy.USER_ID
         assert container["image"] == policy.read_images()["sync"]
+
+
+def test_syncs_have_the_memory_to_refuse_the_largest_object_that_is_read(syncs):
+    # As measured: the S3 client holds a file twice, and a document of nothing but short strings grows 24-fold.
+    needed = max(3 * LARGEST_FILE_BYTES, 25 * LARGEST_DOCUMENT_BYTES)
+    for container in syncs:
+        limit = container["resources"]["limits"]["memory"]
+        assert needed <= int(limit.removesuffix("Mi")) << 20
 
 
 def test_syncs_are_commands_that_there_are(syncs, tmp_path, monkeypatch):
