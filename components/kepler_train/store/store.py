@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from kepler_train.contract.errors import BrokenContract, DamagedModel, IndexConflict, StoreError
+from kepler_train.contract.errors import BrokenContract, DamagedModel, IndexConflict, NotWritable, StoreError
 from kepler_train.contract.features import FeatureGroup
 from kepler_train.contract.models import (
     INDEX_KEY,
@@ -120,7 +120,8 @@ class Store:
         """Copy a version into the folder `into`, which must be empty or not there, once every checksum is right.
 
         Raises DamagedModel, naming the file, where one is missing, altered or was never published, UntrustedModel where
-        no trusted key vouches for it; StoreError where there is no such version. Then nothing has been written.
+        no trusted key vouches for it; StoreError where there is no such version, NotWritable where there is no room.
+        Then nothing has been written.
         """
         provenance, content = self.provenance_of(group, model_name, version)
         folder = version_key(group, model_name, version)
@@ -297,4 +298,4 @@ def _filled_at_once(folder: Path) -> Iterator[Path]:
             yield filled
             filled.replace(folder)
     except OSError as cause:
-        raise StoreError(f"cannot write to {folder}: {cause.strerror}; is it empty, and is there room?") from cause
+        raise NotWritable(f"cannot write to {folder}: {cause.strerror}; is it empty, and is there room?") from cause

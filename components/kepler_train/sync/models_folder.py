@@ -237,7 +237,9 @@ def _explained(into: Path) -> Iterator[None]:
     try:
         yield
     except OSError as cause:
-        raise NotWritable(f"cannot write to {into}: {cause.strerror}; what it holds stays in use: make room") from cause
+        raise NotWritable(
+            f"cannot write to {into}: {cause.strerror}; what it holds stays in use: make room there, or allow writing"
+        ) from cause
 
 
 @contextmanager

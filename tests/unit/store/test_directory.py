@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kepler_train.contract.errors import StoreError
+from kepler_train.contract.errors import NotWritable, StoreError
 from kepler_train.store import open_store
 from tests.conftest import missing
 from tests.unit.store.processes import DONE, kill_self, outcome, start
@@ -47,7 +47,7 @@ def test_a_full_disk_where_a_version_goes_leaves_nothing_there(small_disk, tmp_p
     store = open_store(str(tmp_path / "store"))
     large = {"metadata.json": b"{}", "model.sav": os.urandom(2**21), "scaler.pkl": b""}
     add(store, tmp_path, files=large)
-    with pytest.raises(StoreError, match="is there room"):
+    with pytest.raises(NotWritable, match="is there room"):
         store.fetch_version(GROUP, NAME, "1", small_disk / "back")
     assert not list(small_disk.iterdir())
 

@@ -7,7 +7,14 @@ from datetime import datetime, timezone
 import msgspec
 import pytest
 
-from kepler_train.contract.errors import BrokenContract, DamagedModel, IndexConflict, StoreError, WrongUsage
+from kepler_train.contract.errors import (
+    BrokenContract,
+    DamagedModel,
+    IndexConflict,
+    NotWritable,
+    StoreError,
+    WrongUsage,
+)
 from kepler_train.contract.models import INDEX_KEY, PROVENANCE_FILE, Index, Served, version_key
 from kepler_train.contract.runs import RunRecord
 from kepler_train.store import open_store
@@ -187,7 +194,7 @@ def test_a_version_goes_into_an_empty_folder_only(store, tmp_path):
     add(store, tmp_path)
     (tmp_path / "back").mkdir()
     store.fetch_version(GROUP, NAME, "1", tmp_path / "back")
-    with pytest.raises(StoreError, match="is it empty"):
+    with pytest.raises(NotWritable, match="is it empty"):
         store.fetch_version(GROUP, NAME, "1", tmp_path / "back")
 
 
