@@ -9,6 +9,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from kepler_train.cli.results import add_json_option, write_json
 from kepler_train.cli.run import add_runtime_option
 from kepler_train.cli.stores import add_store_options
-from kepler_train.contract.errors import WrongUsage
+from kepler_train.contract.errors import KeplerTrainError, WrongUsage
 
 if TYPE_CHECKING:
     from kepler_train.sync.models_folder import ModelSet
@@ -62,7 +63,10 @@ def sync_folder(arguments: argparse.Namespace) -> int:
         raise WrongUsage("--every needs prometheus-client, which is not installed; install kepler-train[sync]")
     require_dialect(arguments.dialect)
     every_seconds = _seconds(arguments.every) if arguments.every else 0
-    prepare(arguments.into)  # first, since an estimator without models is to wait for them whatever keeps them away
+    # First, since an estimator without models is to wait for them whatever keeps them away, were it a missing key.
+    # Where that fails, each sync says so.
+    with suppress(KeplerTrainError):
+        prepare(arguments.into)
     store = open_store(arguments.store)
     sync_once = partial(sync, store, arguments.dialect, arguments.into, arguments.runtime.name)
     # What is in the making is cleared away on the way out. A sync that stays has done its work; one time has not.

@@ -95,8 +95,8 @@ def sync(store: Store, dialect: str, into: Path, runtime: str = CURRENT_RUNTIME)
     disk is full, NothingServed where nothing is served, StoreError where the store is away.
     """
     require_dialect(dialect)
-    index = read_served(store, runtime)
     prepare(into)
+    index = read_served(store, runtime)
     current = find_current(into)
     if current is not None and (current.version, current.runtime) == (set_version(index, dialect), runtime):
         return current

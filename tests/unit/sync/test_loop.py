@@ -19,7 +19,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from kepler_train.cli import main
-from kepler_train.contract.errors import WrongUsage
+from kepler_train.contract.errors import NothingServed, NotWritable, WrongUsage
 from kepler_train.contract.models import flat_name, version_key
 from kepler_train.store import open_store
 from kepler_train.sync import loop
@@ -146,6 +146,21 @@ def test_a_clock_that_is_off_by_a_day_makes_no_negative_age(folder, off):
 
 class _Enough(BaseException):
     pass
+
+
+def test_a_folder_that_cannot_be_written_at_the_start_does_not_keep_a_sidecar_from_staying(tmp_path, monkeypatch):
+    def stay(sync_once, *_):
+        with pytest.raises(NotWritable):
+            sync_once()
+        (tmp_path / "disk").unlink()
+        with pytest.raises(NothingServed):
+            sync_once()
+
+    monkeypatch.setattr("kepler_train.cli.sync._stay", stay)
+    (tmp_path / "disk").write_text("")
+    into = tmp_path / "disk" / "models"
+    assert main(["sync", "--every", "1s", "--store", str(tmp_path / "store"), "--into", str(into)]) == 0
+    assert (into / CURRENT).is_symlink()
 
 
 def test_failures_are_tried_again_sooner_and_ever_later_up_to_the_interval(folder, tmp_path, monkeypatch):
