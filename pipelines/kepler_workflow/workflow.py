@@ -182,7 +182,8 @@ def add_task(placement: Placement, component: Any, title: str, **inputs: Any) ->
 
 def output_of(model_name: str) -> str:
     """Name the output that carries a pipeline's decision: an identifier, as kfp wants it."""
-    return re.sub(r"\W", "_", model_name) + "_decision"
+    output = re.sub(r"\W", "_", model_name) + "_decision"
+    return f"model_{output}" if output[0].isdigit() else output
 
 
 def compile_workflow(

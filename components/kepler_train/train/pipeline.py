@@ -213,6 +213,15 @@ class StreamingPipeline(TrainPipeline):
                 yield replace(batch, features=tuple(self.features), pods=batch.pods[:, order])
 
 
+def check_model_name(owner: str, model_name: object) -> None:
+    """Refuse what cannot be a model's name; raises PipelineError, which names the owner."""
+    if not isinstance(model_name, str) or not _NAME.fullmatch(model_name):
+        raise PipelineError(
+            f"{owner}: model_name {model_name!r} cannot be a folder's name; use up to 64 letters, digits, "
+            "'.', '_' and '-', a letter or digit first"
+        )
+
+
 def check_declaration(pipeline: type[TrainPipeline]) -> FeatureGroup:
     """Check what a class declares and find its feature group.
 
@@ -222,11 +231,7 @@ def check_declaration(pipeline: type[TrainPipeline]) -> FeatureGroup:
     for attribute in ("model_name", "model_class", "model_file", "features"):
         if not getattr(pipeline, attribute, None):
             raise PipelineError(f"{name} declares no {attribute}; give it as a class attribute")
-    if not isinstance(pipeline.model_name, str) or not _NAME.fullmatch(pipeline.model_name):
-        raise PipelineError(
-            f"{name}: model_name {pipeline.model_name!r} cannot be a folder's name; use up to 64 letters, digits, "
-            "'.', '_' and '-', a letter or digit first"
-        )
+    check_model_name(name, pipeline.model_name)
     if pipeline.model_class not in MODEL_CLASSES:
         raise PipelineError(f"{name}: model_class {pipeline.model_class!r} is not {' or '.join(MODEL_CLASSES)}")
     expected = MODEL_CLASSES[pipeline.model_class]

@@ -139,9 +139,12 @@ def _others() -> list[Entry]:
 
 
 def _entry(name: str, target: str, origin: str) -> Entry:
+    from kepler_train.train.pipeline import check_model_name
+
     group_name, _, model_name = name.partition(".")
     try:
         group = group_named(group_name)
     except WrongUsage as cause:
         raise PipelineError(f"entry point {name!r} of {origin} is not <feature group>.<model_name>: {cause}") from cause
+    check_model_name(f"entry point {name!r} of {origin}", model_name)
     return Entry(group, model_name, target, origin)

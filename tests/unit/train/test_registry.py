@@ -99,6 +99,13 @@ def test_an_entry_point_without_a_group_is_refused_with_its_owner(installed):
         registry.pipelines_of(FeatureGroup.COUNTER_ONLY)
 
 
+@pytest.mark.parametrize("name", ["CounterOnly.", "CounterOnly.../../x", "CounterOnly.my model"])
+def test_an_entry_point_whose_model_no_folder_can_be_named_after_is_refused_with_its_owner(installed, name):
+    installed(f"{name} = their_models:Theirs")
+    with pytest.raises(PipelineError, match=f"'{name}' of their-models: model_name .* cannot be a folder's name"):
+        registry.pipelines_of(FeatureGroup.COUNTER_ONLY)
+
+
 def test_listing_is_light():
     code = (
         "import sys; from kepler_train.train import registry, step; "

@@ -194,6 +194,12 @@ def test_two_models_whose_outputs_would_have_one_name_are_refused():
         build_workflow({FeatureGroup.FULL: ("a-b", "a_b")})
 
 
+def test_a_model_whose_name_begins_with_a_digit_compiles(tmp_path):
+    compile_workflow(tmp_path / "workflow.yaml", {FeatureGroup.FULL: ("2-knots",)})
+    outputs = read(tmp_path / "workflow.yaml")["components"]["comp-full"]["dag"]["outputs"]["artifacts"]
+    assert set(outputs) == {"model_2_knots_decision", "held_out_part"}
+
+
 def test_a_workflow_without_pipelines_is_refused():
     with pytest.raises(WrongUsage, match="no training pipeline"):
         build_workflow({FeatureGroup.FULL: ()})
