@@ -31,6 +31,6 @@ def test_a_group_whose_features_are_not_written_is_a_failed_candidate_that_says_
     assert decision.failed
     assert not decision.improved
     pages = {"html": tmp_path / "report.html", "markdown": tmp_path / "report.md"}
-    failed = report.run([tmp_path / "decision"], [tmp_path / "held_out"], str(tmp_path / "models"), **pages)
-    assert failed == ("CounterOnly/linear",)
+    record = report.run([tmp_path / "decision"], [tmp_path / "held_out"], str(tmp_path / "models"), **pages)
+    assert record.failed == ("CounterOnly/linear",)
     assert "does not write every feature" in pages["html"].read_text()

@@ -23,6 +23,8 @@ MISSING_FEATURE = "missing_feature"
 INCOMPLETE = "incomplete"
 GAP_BESIDE_HELD_OUT = "gap_beside_held_out"
 REASONS = (NO_ENERGY, IMPOSSIBLE_ENERGY, NO_PODS, LOST_POD_ROW, MISSING_FEATURE, INCOMPLETE, GAP_BESIDE_HELD_OUT)
+OF_THE_GROUP = (MISSING_FEATURE, INCOMPLETE)
+"""The reasons that hold for some groups and not for others."""
 
 MOST_NODE_WATTS = 20_000.0
 """More than any node's packages draw; a package counter that jumped shows as much more."""
@@ -41,6 +43,8 @@ class Intervals:
     """TRAINING, HELD_OUT or SET_APART."""
     reasons: dict[str, int]
     """Why intervals were set apart, and how many."""
+    parts_of_groups: frozenset[int]
+    """The parts that would hold an interval if there were no reasons of the group."""
 
 
 def judge(
@@ -69,11 +73,13 @@ def judge(
     }
     first = np.select([unfit[reason] for reason in REASONS], range(len(REASONS)), default=len(REASONS))
     counts = np.bincount(first, minlength=len(REASONS) + 1)
+    whole = ~np.any([unfit[reason] for reason in REASONS if reason not in OF_THE_GROUP], axis=0)
     return Intervals(
         times=times,
         energy_millijoules=energy,
         part=np.where(first == len(REASONS), parts, SET_APART).astype(np.int8),
         reasons={reason: int(count) for reason, count in zip(REASONS, counts[:-1], strict=True) if count},
+        parts_of_groups=frozenset(parts[whole].tolist()),
     )
 
 

@@ -8,7 +8,7 @@ from itertools import count
 from kepler_train.assemble import intervals
 from kepler_train.contract.errors import NoData
 from kepler_train.contract.features import FeatureGroup
-from kepler_train.contract.held_out import BLOCK_SECONDS, is_held_out
+from kepler_train.contract.held_out import BLOCK_SECONDS, LONG_ENOUGH, is_held_out
 
 _REMEDIES = {
     intervals.NO_ENERGY: "an interval's energy is the difference between two samples in a row of "
@@ -27,8 +27,6 @@ _REMEDIES = {
     intervals.GAP_BESIDE_HELD_OUT: "extend the window: all of it lies beside held-out blocks",
 }
 
-_LONG_ENOUGH = "half an hour is practically always enough"
-
 
 def nothing_recorded(run_id: str) -> NoData:
     """A window without a single row."""
@@ -39,9 +37,8 @@ def nothing_recorded(run_id: str) -> NoData:
 
 def nothing_usable(group: FeatureGroup, set_apart: dict[str, int]) -> NoData:
     """A window whose intervals were all set apart."""
-    found = ", ".join(f"{number} {reason}" for reason, number in set_apart.items())
-    remedy = _REMEDIES[max(set_apart, key=lambda reason: set_apart[reason])]
-    return NoData(f"no node interval can be used for {group.value}: of {sum(set_apart.values())}, {found}; {remedy}")
+    total, remedy = sum(set_apart.values()), _REMEDIES[_largest(set_apart)]
+    return NoData(f"no node interval can be used for {group.value}: of {total}, {_in_words(set_apart)}; {remedy}")
 
 
 def no_pods_to_train_on(group: FeatureGroup) -> NoData:
@@ -49,23 +46,43 @@ def no_pods_to_train_on(group: FeatureGroup) -> NoData:
     return NoData(f"no pod ran in any interval to train {group.value} on; choose a window in which pods run")
 
 
-def nothing_to_train_on(group: FeatureGroup, usable: int, last_milliseconds: int) -> NoData:
-    """A window that lies in held-out blocks."""
+def nothing_to_train_on(group: FeatureGroup, usable: int, set_apart: dict[str, int], last_milliseconds: int) -> NoData:
+    """A window of which what can be used lies in held-out blocks."""
     start = _next_block(last_milliseconds, held_out=False)
+    longer = f"extend the window beyond {_utc(start)} UTC, where the next block to train on starts"
     return NoData(
-        f"nothing to train {group.value} on: all {usable} usable node intervals are in held-out blocks; extend the "
-        f"window beyond {_utc(start)} UTC, where the next block to train on starts; {_LONG_ENOUGH}"
+        f"nothing to train {group.value} on: all {usable} usable node intervals are in held-out blocks; "
+        + _remedy(usable, set_apart, longer)
     )
 
 
-def nothing_held_out(group: FeatureGroup, usable: int, last_milliseconds: int) -> NoData:
-    """A window without a held-out block."""
+def nothing_held_out(group: FeatureGroup, usable: int, set_apart: dict[str, int], last_milliseconds: int) -> NoData:
+    """A window of which what can be used is in no held-out block."""
     start = _next_block(last_milliseconds, held_out=True)
+    longer = f"extend the window to {_utc(start + BLOCK_SECONDS)} UTC, where the next held-out block ends"
     return NoData(
         f"nothing to judge {group.value} with: none of {usable} usable node intervals is in a held-out block of "
-        f"{BLOCK_SECONDS} s; extend the window to {_utc(start + BLOCK_SECONDS)} UTC, where the next held-out block "
-        f"ends; {_LONG_ENOUGH}"
+        f"{BLOCK_SECONDS} s; " + _remedy(usable, set_apart, longer)
     )
+
+
+def _remedy(usable: int, set_apart: dict[str, int], longer: str) -> str:
+    """What to do: about the reason that most were set apart for, where they outweigh the usable; else a longer window.
+
+    What lies beside held-out blocks is no loss to mend.
+    """
+    lost = {reason: number for reason, number in set_apart.items() if reason != intervals.GAP_BESIDE_HELD_OUT}
+    if sum(lost.values()) <= usable:
+        return f"{longer}; {LONG_ENOUGH}"
+    return f"set apart were {_in_words(set_apart)}; {_REMEDIES[_largest(lost)]}"
+
+
+def _largest(set_apart: dict[str, int]) -> str:
+    return max(set_apart, key=lambda reason: set_apart[reason])
+
+
+def _in_words(set_apart: dict[str, int]) -> str:
+    return ", ".join(f"{number} {reason}" for reason, number in set_apart.items())
 
 
 def _next_block(last_milliseconds: int, *, held_out: bool) -> int:

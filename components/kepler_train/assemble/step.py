@@ -7,28 +7,28 @@ import math
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
 
 from kepler_train.assemble import no_data
-from kepler_train.assemble.intervals import MISSING_FEATURE, REASONS, judge
+from kepler_train.assemble.intervals import OF_THE_GROUP, REASONS, judge
 from kepler_train.assemble.join import joined
 from kepler_train.assemble.part_writer import PartWriter
 from kepler_train.assemble.shard import numeric_features, read_shard
 from kepler_train.assemble.split_evidence import split_evidence
 from kepler_train.assemble.survey import Survey, survey
-from kepler_train.contract.errors import BrokenContract
+from kepler_train.contract.errors import BrokenContract, NoData
 from kepler_train.contract.features import FeatureGroup
 from kepler_train.contract.held_out import HELD_OUT, TRAINING
 from kepler_train.contract.parts import PART_FILE, NodeSummary, Part
+from kepler_train.contract.tables import METRIC_OF_TABLE, PACKAGE
 from kepler_train.contract.window import SHARDS, SUMMARY_FILE, Window, WindowSummary
 
 logger = logging.getLogger("kepler_train")
 
 _PROGRESS_EVERY_SHARDS = 100
-_FROM_LABELS = "no node_package_energy_millijoule in this window: node energy is node_curr_energy_in_pkg_joule"
 
 
 @dataclass
@@ -38,6 +38,8 @@ class _Assembled:
     training: PartWriter
     held_out: PartWriter
     reasons: Counter[str] = field(default_factory=Counter)
+    parts_of_groups: frozenset[int] = frozenset()
+    """The parts that would hold an interval if there were no reasons of the group."""
     last_milliseconds: int = 0
 
     @property
@@ -48,14 +50,20 @@ class _Assembled:
     def set_apart(self) -> dict[str, int]:
         return {reason: self.reasons[reason] for reason in REASONS if self.reasons[reason]}
 
+    @property
+    def others_may_do(self) -> bool:
+        """Tell whether this group's features alone are why a part is empty, so that another group may have both."""
+        return any(self.reasons[reason] for reason in OF_THE_GROUP) and self.parts_of_groups >= {TRAINING, HELD_OUT}
+
 
 def run(windows: Sequence[Path], group: FeatureGroup, training_out: Path, held_out_out: Path) -> tuple[Part, Part]:
     """Assemble a group's training and held-out parts, one shard in memory at a time.
 
     `windows` are one window's folders, one for each extraction; the sum of what they read goes with the held-out part.
     Node intervals that are no whole measurement are in neither part, but counted by reason in both descriptions.
-    A group whose features the exporter does not write has empty parts, with a note: other groups can be trained.
-    Raises NoData, with what to do, where either part would be empty otherwise; BrokenContract for a damaged window.
+    Where either part would be empty for want of the group's own features, both are, with a note that says what to do:
+    other groups can be trained. Raises NoData, with what to do, where it would be empty for every group;
+    BrokenContract for a damaged window.
     """
     read = joined([WindowSummary.read(window / SUMMARY_FILE) for window in windows])
     found = survey(windows)
@@ -65,11 +73,12 @@ def run(windows: Sequence[Path], group: FeatureGroup, training_out: Path, held_o
         _add(assembled, folder, found, read.window.interval_seconds)
         if number % _PROGRESS_EVERY_SHARDS == 0:
             logger.info("assemble %s: %d of %d shards", group.value, number, len(found.shards))
-    if _lacks_features(assembled):
-        notes: tuple[str, ...] = (str(no_data.nothing_usable(group, assembled.set_apart)),)
-    else:
-        _refuse_empty(assembled, read.window.run_id)
-        notes = () if found.has_packages else (_FROM_LABELS,)
+    notes = () if found.has_packages else (_from_labels(read),)
+    if lack := _lack(assembled, read.window.run_id):
+        if not assembled.others_may_do:
+            raise lack
+        notes = (str(lack),)
+        assembled = replace(assembled, training=_writer(training_out, group), held_out=_writer(held_out_out, group))
     training, held_out = _describe(assembled, found, read.window, notes)
     if training.pod_rows:
         training = msgspec.structs.replace(training, split_evidence=split_evidence(training_out, group))
@@ -101,13 +110,8 @@ def _add(assembled: _Assembled, folder: Path, found: Survey, interval_seconds: f
     for writer, part in ((assembled.training, TRAINING), (assembled.held_out, HELD_OUT)):
         writer.write(shard, intervals, part, found.architectures[shard.node])
     assembled.reasons.update(intervals.reasons)
+    assembled.parts_of_groups |= intervals.parts_of_groups
     assembled.last_milliseconds = max(assembled.last_milliseconds, *intervals.times[-1:].tolist(), 0)
-
-
-def _lacks_features(assembled: _Assembled) -> bool:
-    """Tell whether no interval can be used and most of them for want of a feature."""
-    apart = assembled.set_apart
-    return not assembled.usable and apart.get(MISSING_FEATURE, 0) > sum(apart.values()) / 2
 
 
 def _refuse_lost(read: WindowSummary, found: Survey) -> None:
@@ -115,18 +119,30 @@ def _refuse_lost(read: WindowSummary, found: Survey) -> None:
         raise BrokenContract(f"no shards of {', '.join(lost)} are there, which were read; extract this window again")
 
 
-def _refuse_empty(assembled: _Assembled, run_id: str) -> None:
-    training, held_out = assembled.training, assembled.held_out
-    if not assembled.usable and not assembled.set_apart:
-        raise no_data.nothing_recorded(run_id)
-    if not assembled.usable:
-        raise no_data.nothing_usable(training.group, assembled.set_apart)
+def _lack(assembled: _Assembled, run_id: str) -> NoData | None:
+    """What to tell someone where there is nothing to train on, or nothing to judge with."""
+    training, usable, set_apart = assembled.training, assembled.usable, assembled.set_apart
+    if not usable and not set_apart:
+        return no_data.nothing_recorded(run_id)
+    if not usable:
+        return no_data.nothing_usable(training.group, set_apart)
     if not training.node_intervals:
-        raise no_data.nothing_to_train_on(training.group, assembled.usable, assembled.last_milliseconds)
-    if not held_out.node_intervals:
-        raise no_data.nothing_held_out(training.group, assembled.usable, assembled.last_milliseconds)
+        return no_data.nothing_to_train_on(training.group, usable, set_apart, assembled.last_milliseconds)
+    if not assembled.held_out.node_intervals:
+        return no_data.nothing_held_out(training.group, usable, set_apart, assembled.last_milliseconds)
     if not training.pod_rows:
-        raise no_data.no_pods_to_train_on(training.group)
+        return no_data.no_pods_to_train_on(training.group)
+    return None
+
+
+def _from_labels(read: WindowSummary) -> str:
+    """Where node energy comes from in a window without package energies."""
+    metric, apart = METRIC_OF_TABLE[PACKAGE], read.set_apart.get(PACKAGE, {})
+    lost = ", ".join(f"{number} {reason}" for reason, number in apart.items())
+    none = (
+        f"no usable samples of {metric} in this window (set apart: {lost})" if lost else f"no {metric} in this window"
+    )
+    return f"{none}: node energy is node_curr_energy_in_pkg_joule"
 
 
 def _describe(assembled: _Assembled, found: Survey, window: Window, notes: tuple[str, ...]) -> tuple[Part, Part]:

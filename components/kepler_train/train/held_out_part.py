@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from kepler_train.contract.errors import NoData
 from kepler_train.contract.features import ARCHITECTURE, FeatureGroup
+from kepler_train.contract.held_out import LONG_ENOUGH
 from kepler_train.contract.parts import PARQUET, PART_FILE, IntervalBatch, NodeSummary, Part, least_of_blocks
 from kepler_train.contract.tables import NODE_INTERVALS, NODE_INTERVALS_SCHEMA, POD_STAT, POD_STAT_SCHEMA
 from kepler_train.contract.window import SHARDS, Window, shard_name
@@ -23,7 +24,7 @@ def write_held_out(
 ) -> None:
     """Write a held-out part to the folder `out`, one shard a batch; raises NoData where nothing is held out."""
     if not len(held_out):
-        raise NoData("the frames reach into no held-out block, so nothing can be compared; give 10 minutes or more")
+        raise NoData(f"the frames reach into no held-out block, so nothing can be compared; give more: {LONG_ENOUGH}")
     for batch in held_out.batches():
         _write_shard(batch, out)
     describe(held_out, training, group, window).write(out / PART_FILE)

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from msgspec.structs import replace
 
 from kepler_train.assemble.step import run
 from kepler_train.contract.errors import BrokenContract, NoData
@@ -20,7 +21,7 @@ from kepler_train.contract.tables import (
     POD_STAT,
     SET_APART,
 )
-from kepler_train.contract.window import SHARDS, shards_of
+from kepler_train.contract.window import SHARDS, SUMMARY_FILE, WindowSummary, shards_of
 from tests.unit.assemble.windows import START_MILLISECONDS, set_apart_rows, steady_node, write_window
 
 COUNTERS = FeatureGroup.COUNTER_ONLY
@@ -356,7 +357,56 @@ def test_a_single_interval_is_told_how_long_a_window_must_be(tmp_path):
     message = expect_no_data(tmp_path, steady_node(intervals=1))
     # It lies in the first, held-out block.
     assert "extend the window beyond 2022-10-17 09:48:00 UTC" in message
-    assert "half an hour" in message
+    assert "40 minutes are practically always enough" in message
+
+
+def test_a_group_whose_features_do_not_add_up_has_empty_parts_that_say_so_and_others_go_on(tmp_path):
+    frames = steady_node()
+    frames.tables[NODE_STAT]["node_curr_cache_miss"] += 2
+    training, held_out, *folders = assemble(tmp_path, frames)
+    assert training.node_intervals == held_out.node_intervals == 0
+    assert "no node interval can be used for CounterOnly: of 400, 400 incomplete" in training.notes[0]
+    assert training.notes == held_out.notes
+    assert not any(list(shards_of(folder)) for folder in folders)
+    bpf, _ = run([tmp_path / "window"], FeatureGroup.BPF_ONLY, tmp_path / "bpf", tmp_path / "bpf_held_out")
+    assert bpf.node_intervals
+
+
+def test_a_group_whose_features_are_written_for_a_while_only_has_no_part_rather_than_one(tmp_path):
+    frames = steady_node()
+    pods = frames.tables[POD_STAT]
+    # The window's first block is held out, and no other has counters.
+    pods.loc[pods["timestamp"] >= START_MILLISECONDS + 60_000, "curr_cpu_instr"] = np.nan
+    training, held_out, *folders = assemble(tmp_path, frames)
+    assert training.node_intervals == held_out.node_intervals == 0
+    assert "nothing to train CounterOnly on" in training.notes[0]
+    assert not any(list(shards_of(folder)) for folder in folders)
+
+
+def test_a_short_window_is_told_at_once_even_where_a_group_lacks_a_feature(tmp_path):
+    frames = steady_node(start=START_MILLISECONDS + 60_000, intervals=20)
+    frames.tables[POD_STAT].loc[0, "curr_cpu_instr"] = np.nan
+    assert "extend the window" in expect_no_data(tmp_path, frames)
+
+
+def test_a_window_that_is_mostly_set_apart_is_told_why_and_not_that_it_is_short(tmp_path):
+    frames = steady_node()
+    frames.drop(PACKAGE, frames.tables[PACKAGE]["timestamp"] >= START_MILLISECONDS + 60_000)
+    message = expect_no_data(tmp_path, frames)
+    assert "nothing to train CounterOnly on: all 20 usable" in message
+    assert "set apart were 380 no_energy; an interval's energy is the difference" in message
+    assert "extend" not in message
+
+
+def test_package_energies_that_were_all_set_apart_are_named_as_such(tmp_path):
+    frames = steady_node()
+    del frames.tables[PACKAGE]
+    window = write_window(tmp_path / "window", frames)
+    summary = WindowSummary.read(window / SUMMARY_FILE)
+    replace(summary, set_apart={PACKAGE: {"first_sample": 2, "gap": 790}}).write(window / SUMMARY_FILE)
+    training, _ = run([window], COUNTERS, tmp_path / "training", tmp_path / "held_out")
+    said = "no usable samples of node_package_energy_millijoule in this window (set apart: 2 first_sample, 790 gap)"
+    assert training.notes[0].startswith(said)
 
 
 def test_a_folder_that_is_no_window_is_refused(tmp_path):
