@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -30,6 +31,8 @@ _FIRST_ATTEMPTS = 3
 _ATTEMPTS = 7
 _BACKOFF_SECONDS = 0.5
 _LONGEST_WAIT_SECONDS = 60.0
+
+_GZIP = b"\x1f\x8b"
 
 
 class TooMuch(Exception):
@@ -90,13 +93,27 @@ class _Bearer(AuthBase):
 
 
 class _Envelope(msgspec.Struct):
-    """An answer of Prometheus without its series."""
+    """What every answer of Prometheus has."""
 
     status: str
-    data: dict[str, Any] = {}
     error: str = ""
     warnings: list[str] = []
     infos: list[str] = []
+
+
+class _Samples(_Envelope):
+    """An answer to a query, without its series."""
+
+    data: dict[str, Any] = {}
+
+
+class _LabelValues(_Envelope):
+    """An answer with the values of a label; none may be null."""
+
+    data: list[str] | None = None
+
+
+E = TypeVar("E", bound=_Envelope)
 
 
 class Connection:
@@ -109,7 +126,7 @@ class Connection:
         self._session.verify = credentials.ca_file or True
         # Big answers come faster as they are; over a network of 1 Gbit/s and more, packing costs more than it saves.
         self._session.headers["Accept-Encoding"] = "identity"
-        self._session.hooks["response"].append(self._check_status)
+        self._session.hooks["response"].append(self._check)
         self._client = PrometheusConnect(
             url, session=self._session, retry=urllib3.Retry(0, read=False), timeout=(CONNECT_SECONDS, READ_SECONDS)
         )
@@ -124,8 +141,8 @@ class Connection:
         parameters = {"match[]": series, "start": f"{start_seconds:.3f}", "end": f"{end_seconds:.3f}"}
 
         def ask() -> list[str]:
-            values: list[str] = self._client.get_label_values(label, params=dict(parameters))
-            return values
+            values: list[str] | None = self._client.get_label_values(label, params=dict(parameters))
+            return values or []
 
         return self._persist(ask, _FIRST_ATTEMPTS)
 
@@ -145,7 +162,11 @@ class Connection:
             ) as answer:
                 pieces = SeriesPieces(lambda size: answer.raw.read(size, decode_content=False), one_list=True)
                 made = consume(pieces)
-                self._check_envelope(pieces.skeleton)
+                kind = self._envelope(pieces.skeleton, _Samples).data.get("resultType", "missing")
+                if kind != "matrix":
+                    raise SourceError(
+                        f"Prometheus at {self.url} answered a {kind} instead of samples; is there something in between?"
+                    )
                 return made
 
         return self._persist(ask, _ATTEMPTS)
@@ -171,8 +192,13 @@ class Connection:
         try:
             return ask()
         except (requests.exceptions.SSLError, urllib3.exceptions.SSLError) as cause:
+            innermost = _innermost(cause)
+            if not isinstance(innermost, ssl.SSLCertVerificationError):
+                raise SourceError(
+                    f"Prometheus at {self.url} does not speak TLS as it should: {innermost}; is its address http://…?"
+                ) from cause
             raise SourceError(
-                f"Prometheus at {self.url} shows a certificate that is not trusted: {_innermost(cause)}; "
+                f"Prometheus at {self.url} shows a certificate that is not trusted: {innermost}; "
                 "set PROMETHEUS_CA_FILE to the authority's certificate"
             ) from cause
         except (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError) as cause:
@@ -185,10 +211,17 @@ class Connection:
         except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as cause:
             raise SourceError(f"Prometheus at {self.url} did not answer as one: {cause}; is it one?") from cause
 
-    def _check_status(self, answer: requests.Response, **_: Any) -> None:
-        """Raise what a status of 400 and above means; called for every answer of the session."""
+    def _check(self, answer: requests.Response, *, stream: bool = False, **_: Any) -> None:
+        """Raise what is wrong with an answer; called for every one of the session. Of a stream it is not yet there."""
+        if answer.is_redirect:
+            return
+        self._check_status(answer)
+        if not stream:
+            self._envelope(answer.content, _LabelValues)
+
+    def _check_status(self, answer: requests.Response) -> None:
         status = answer.status_code
-        if status < 400:
+        if status == 200:
             return
         kind, said = _said(answer)
         fact = f"answered {status} ({said})"
@@ -205,23 +238,33 @@ class Connection:
             raise _Passing(fact, "look into its log, and ask again when it is well", seconds)
         raise SourceError(f"Prometheus at {self.url} {fact}; is this the address of a Prometheus?")
 
-    def _check_envelope(self, skeleton: bytes) -> None:
-        if not skeleton.lstrip().startswith(b"{"):
-            begins = skeleton[:40].decode(errors="replace")
+    def _envelope(self, document: bytes, form: type[E]) -> E:
+        """Read the envelope of an answer, and tell what the server says beside it."""
+        begins = document.lstrip()[:40]
+        if begins.startswith(_GZIP):
             raise SourceError(
-                f"Prometheus at {self.url} answered what is no JSON (it begins with {begins!r}); "
-                "is this the address of a Prometheus, or of a login page?"
+                f"Prometheus at {self.url} answered packed by gzip, unasked; is there a proxy in between that packs?"
+            )
+        if not begins.startswith((b"{", b"[")):
+            raise SourceError(
+                f"Prometheus at {self.url} answered what is no JSON (it begins with "
+                f"{begins.decode(errors='replace')!r}); is this the address of a Prometheus, or of a login page?"
             )
         try:
-            envelope = msgspec.json.decode(skeleton, type=_Envelope)
+            envelope = msgspec.json.decode(document, type=form)
+        except msgspec.ValidationError as cause:
+            raise SourceError(
+                f"Prometheus at {self.url} answered JSON, but not as a Prometheus does: {cause}; is it one?"
+            ) from cause
         except msgspec.DecodeError as cause:
             raise CutShort("the answer ends in the middle") from cause
-        if envelope.status != "success" or envelope.data.get("resultType") != "matrix":
-            said = envelope.error or f"a {envelope.data.get('resultType', 'missing')} instead of samples"
+        if envelope.status != "success":
+            said = envelope.error or f"with the status {envelope.status!r}"
             raise SourceError(f"Prometheus at {self.url} answered {said}; is there something in between?")
         for said in {*envelope.warnings, *envelope.infos} - self._told:
             self._told.add(said)
             _log.warning("Prometheus says: %s", said)
+        return envelope
 
 
 def _secret(name: str, environment: Mapping[str, str]) -> str:
@@ -246,7 +289,7 @@ def _said(answer: requests.Response) -> tuple[str, str]:
         return "", " ".join(content[:120].decode(errors="replace").split()) or str(answer.reason)
 
 
-def _innermost(error: BaseException) -> str:
+def _innermost(error: BaseException) -> BaseException:
     while error.__cause__ or error.__context__:
         error = error.__cause__ or error.__context__ or error
-    return str(error)
+    return error

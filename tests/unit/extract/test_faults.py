@@ -75,6 +75,9 @@ def test_a_passing_fault_neither_loses_nor_doubles_a_sample(
         (fault.status(200, b""), r"answered what is no JSON"),
         (fault.status(200, b'{"status":"success"'), r"cut its answer short; tried 7 times"),
         (fault.status(200, b'{"status":"success","data":{"resultType":"vector","result":[]}}'), "a vector instead"),
+        (fault.status(200, b'{"message":"hello"}'), r"JSON, but not as a Prometheus does: .*; is it one\?$"),
+        (fault.status(200, b"[]"), r"JSON, but not as a Prometheus does: .*; is it one\?$"),
+        (fault.status(200, b"\x1f\x8b\x08\x00"), "packed by gzip, unasked; is there a proxy in between"),
         (fault.status(200, b'{"status":"error","errorType":"x","error":"half of the stores are away"}'), "half of the"),
         (
             fault.status(200, b'{"status":"success","data":{"resultType":"matrix","result":[{"metric":3}]}}'),
@@ -96,6 +99,9 @@ def test_a_passing_fault_neither_loses_nor_doubles_a_sample(
         "empty",
         "cut",
         "vector",
+        "other-service",
+        "list",
+        "gzip",
         "error",
         "no-samples",
         "hang-up",
@@ -124,12 +130,91 @@ def test_a_server_that_is_not_there_is_said_so_soon(cluster_window: Span, tmp_pa
     assert error.value.__cause__ is not None
 
 
-def test_a_login_page_in_front_of_discovery_is_named(
+@pytest.mark.parametrize(
+    "passing",
+    [
+        fault.error(500, "internal", "oops"),
+        fault.status(502, b"<html>bad gateway</html>"),
+        fault.status(429, b"", Retry_After="0"),
+        fault.hang_up,
+        fault.cut(0.5),
+        fault.cut_cleanly(0.5),
+        fault.stall(1.3),
+    ],
+    ids=["500", "502", "429", "hang-up", "cut", "cut-clean", "stall"],
+)
+def test_a_passing_fault_of_discovery_loses_no_node(
+    passing: Respond, served_cluster: PrometheusServer, cluster_window: Span, stored: object, tmp_path: Path
+) -> None:
+    with proxy(served_cluster.url, passing, passing, everything=True) as spoiled:
+        step.run(asked(spoiled.url, *cluster_window), tmp_path)
+        assert not spoiled.faults
+    assert rows_of(tmp_path) == stored
+
+
+@pytest.mark.parametrize(
+    ("respond", "said"),
+    [
+        (fault.error(500, "internal", "disk broke"), r"answered 500 \(disk broke\); tried 3 times in \d+ s; look into"),
+        (fault.status(403, b"no"), r"answered 403 \(no\): it does not take these credentials"),
+        (fault.error(422, "execution", TOO_MANY), "answered 422 .* when asked for its nodes; ask for a shorter window"),
+        (fault.slow(1.3), r"no answer within 1\.0 s when asked for its nodes"),
+        (fault.status(204), "answered 204 .*is this the address of a Prometheus"),
+        (fault.status(200, b"<html>please log in"), r"no JSON \(it begins with '<html>please log in'\)"),
+        (fault.status(200, b""), "answered what is no JSON"),
+        (fault.status(200, b'{"status":"success","data":["a"'), "cut its answer short; tried 3 times"),
+        (fault.status(200, b'{"message":"hello"}'), "JSON, but not as a Prometheus does: .*`status`; is it one"),
+        (fault.status(200, b"[]"), "JSON, but not as a Prometheus does: .*; is it one"),
+        (fault.status(200, b'{"status":"success","data":[1]}'), "JSON, but not as a Prometheus does: .*; is it one"),
+        (fault.status(200, b'{"status":"ok"}'), "answered with the status 'ok'; is there something in between"),
+        (fault.status(200, b'{"status":"error","error":"half of the stores are away"}'), "half of the stores"),
+        (fault.status(200, b"\x1f\x8b\x08\x00"), "packed by gzip, unasked; is there a proxy in between"),
+    ],
+    ids=[
+        "500",
+        "403",
+        "422",
+        "slow",
+        "204",
+        "html",
+        "empty",
+        "cut",
+        "other-service",
+        "list",
+        "numbers",
+        "status",
+        "error",
+        "gzip",
+    ],
+)
+def test_a_lasting_fault_of_discovery_is_an_error_that_says_what_to_do(
+    respond: Respond, said: str, served_cluster: PrometheusServer, cluster_window: Span, tmp_path: Path
+) -> None:
+    with (
+        proxy(served_cluster.url, *[respond] * 10, everything=True) as spoiled,
+        pytest.raises(SourceError, match=said) as error,
+    ):
+        step.run(asked(spoiled.url, *cluster_window), tmp_path)
+    assert spoiled.url in str(error.value)
+
+
+def test_a_prometheus_that_is_redirected_to_is_asked(
+    served_cluster: PrometheusServer, cluster_window: Span, stored: object, tmp_path: Path
+) -> None:
+    def elsewhere(exchange: fault.Exchange) -> None:
+        exchange.send(302, b"moved", {"Location": served_cluster.url + exchange.path})
+
+    with proxy(served_cluster.url, elsewhere, everything=True) as moved:
+        step.run(asked(moved.url, *cluster_window), tmp_path)
+    assert rows_of(tmp_path) == stored
+
+
+def test_tls_where_there_is_none_is_not_said_to_be_a_certificate(
     served_cluster: PrometheusServer, cluster_window: Span, tmp_path: Path
 ) -> None:
-    page = fault.status(200, b"<html>log in</html>")
-    with proxy(served_cluster.url, page, everything=True) as spoiled, pytest.raises(SourceError, match=r"is it one\?"):
-        step.run(asked(spoiled.url, *cluster_window), tmp_path)
+    url = served_cluster.url.replace("http:", "https:")
+    with pytest.raises(SourceError, match=r"does not speak TLS as it should: .*; is its address http://"):
+        step.run(asked(url, *cluster_window), tmp_path)
 
 
 def test_a_bearer_token_goes_with_every_request_and_into_no_message(
