@@ -29,6 +29,7 @@ from kfp.local import docker_task_handler, logging_utils, subprocess_task_handle
 from kfp.local.orchestrator import enhanced_dag_orchestrator
 from kfp.local.status import Status
 
+from kepler_train.contract.errors import WrongUsage
 from kepler_train.contract.features import FeatureGroup
 from kepler_train.contract.models import Decision, read_decision
 from kepler_train.contract.pages import EVALUATION_PAGES, evaluation_page
@@ -98,7 +99,8 @@ def run_locally(
     """Run the workflow with these parameters in a new folder; `progress` gets a line per task.
 
     Tasks run in `containers`, where given, else in processes. What fails is in the outcome and is not raised, but for
-    NoInterpreter and NoContainers, where what tasks run in is not to be had.
+    NoInterpreter and NoContainers, where what tasks run in is not to be had, and WrongUsage, where the folder holds a
+    run already.
     """
     placement = Placement(runtime=runtime, images=containers.images if containers else read_images())
     python = ""
@@ -148,7 +150,10 @@ class _LocalRun:
     @contextlib.contextmanager
     def in_place_of_kfp(self) -> Iterator[None]:
         """Take over from kfp.local where it starts tasks and processes, and where it changes what all threads print."""
-        (self.folder / "logs").mkdir(parents=True)
+        try:
+            (self.folder / "logs").mkdir(parents=True)
+        except FileExistsError as cause:
+            raise WrongUsage(f"{self.folder} holds a run already; give a new folder") from cause
         with (
             tempfile.TemporaryDirectory(dir=self.folder) as self._scratch,
             warnings.catch_warnings(),

@@ -27,6 +27,9 @@ def main(words: Sequence[str] | None = None) -> int:
     except KeplerTrainError as error:
         print(f"kepler-train: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        print(f"kepler-train: {error}; is the path right, and are there permissions and room?", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("kepler-train: interrupted", file=sys.stderr)
         return 130

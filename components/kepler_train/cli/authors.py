@@ -24,7 +24,7 @@ def check_pipeline(arguments: argparse.Namespace) -> int:
 
     sys.path.insert(0, "")  # an author's module may lie in this folder, as for `python -m`
     checks = check(arguments.target)
-    write_json(arguments.json, {"checks": [asdict(one) for one in checks]})
     for one in checks:
         print(f"{'ok    ' if one.passed else 'FAILED'} {one.name}{': ' if one.detail else ''}{one.detail}")
+    write_json(arguments.json, {"checks": [asdict(one) for one in checks]})
     return 0 if all(one.passed for one in checks) else 1

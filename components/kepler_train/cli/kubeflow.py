@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kepler_train.cli.places import file_to_write
 from kepler_train.cli.results import add_json_option, write_json
 from kepler_train.cli.run import (
     add_canary_option,
@@ -31,7 +32,9 @@ _TAINT = re.compile(r"(?P<key>[^=:\s]+)(?:=(?P<value>[^:\s]*))?:(?P<effect>NoSch
 def add_commands(commands: Any) -> None:
     """Add `compile`, `submit` and `schedule`."""
     compiled = commands.add_parser("compile", help="write the workflow as KFP IR YAML")
-    compiled.add_argument("--output", type=Path, default=Path("kepler-train.yaml"), help="(default: kepler-train.yaml)")
+    compiled.add_argument(
+        "--output", type=_workflow_file, default="kepler-train.yaml", help="(default: kepler-train.yaml)"
+    )
     compiled.add_argument("--as-resources", action="store_true", help="as Pipeline and PipelineVersion resources")
     compiled.add_argument("--namespace", default="", help="of the resources (default: who applies them chooses)")
     _add_workflow_options(compiled)
@@ -106,6 +109,13 @@ def schedule_runs(arguments: argparse.Namespace) -> int:
     paused = "" if scheduled.enabled else "; it is paused, resume it in Kubeflow"
     print(f"recurring run {arguments.name} ({scheduled.recurring_run_id}) is {scheduled.change}: {cron}{paused}")
     return 0
+
+
+def _workflow_file(text: str) -> Path:
+    """Where to compile to; kfp writes YAML only."""
+    if Path(text).suffix not in {".yaml", ".yml"}:
+        raise WrongUsage(f"{text} does not end in .yaml; name a file such as kepler-train.yaml")
+    return file_to_write(text)
 
 
 def _parameters(arguments: argparse.Namespace, **times: list[str]) -> dict[str, Any]:

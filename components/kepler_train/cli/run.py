@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime, timezone
 from importlib.util import find_spec
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kepler_train.cli.places import folder_to_write
 from kepler_train.cli.results import add_json_option, write_json
 from kepler_train.cli.simulate import recent
 from kepler_train.cli.stores import add_store_options
@@ -43,7 +46,9 @@ def add_commands(commands: Any) -> None:
         "--engine", choices=("process", "docker"), default="process", help="what a task runs in (default: process)"
     )
     run.add_argument("--images", type=Path, metavar="FILE", help="with --engine docker: JSON with other images to use")
-    run.add_argument("--runs", type=Path, default=Path("runs"), help="where the run's folder is made (default: runs)")
+    run.add_argument(
+        "--runs", type=folder_to_write, default="runs", help="where the run's folder is made (default: runs)"
+    )
     add_json_option(run)
     run.set_defaults(command=run_here)
 
@@ -91,41 +96,55 @@ def add_extract_option(command: argparse.ArgumentParser) -> None:
     """Add the choice of several extractions."""
     command.add_argument(
         "--extract-tasks",
-        type=int,
+        type=whole_number,
         default=1,
         metavar="N",
         help="read the window by so many tasks, each of them a share of the nodes (default: 1)",
     )
 
 
+def whole_number(text: str) -> int:
+    """A number of tasks; argparse shows this function's name where it is none."""
+    if (number := int(text)) < 1:
+        raise WrongUsage(f"a window cannot be extracted by {number} tasks; give a number from 1")
+    return number
+
+
 def run_here(arguments: argparse.Namespace) -> int:
     """Run the workflow in processes or containers; prints what became of every pipeline, and where the report is."""
     require_kfp()
     from kepler_train.extract import resolve
+    from kepler_train.simulate import step as simulate
     from kepler_train.store import open_store
     from kepler_workflow.local import run_locally
 
     catalogue = catalogue_of(arguments.groups)
+    # What cannot be meant, and a store that is away, of another runtime, or that cannot be published to, is told before
+    # the work, not after.
     store = open_store(arguments.store)
-    # A store that is away, of another runtime, or that cannot be published to, is told before the work, not after.
-    store.keys.require_signer(store.address)
-    store.read_index().require_runtime(arguments.runtime.name, store.address)
     now = datetime.now(timezone.utc)
-    folder = arguments.runs.absolute() / f"{now:%Y%m%dT%H%M%SZ}"
     window = {
         "selector": arguments.selector,
         "start": arguments.start,
         "end": arguments.end,
         "last": arguments.last,
-        **_source(arguments.source, folder),
+        **_source(arguments.source),
     }
-    resolve.run(**window, now=now)  # as is a window that cannot be meant
+    resolve.run(**window, now=now)
+    images = _images(arguments.images, arguments.engine)
+    store.keys.require_signer(store.address)
+    store.read_index().require_runtime(arguments.runtime.name, store.address)
+    if "://" not in arguments.store:
+        folder_to_write(arguments.store)
+    folder = _new_folder(arguments.runs.absolute(), now)
+    if arguments.source == ["simulate"]:
+        window["recordings"] = [str(file) for file in simulate.run(recent(), folder / "recordings")]
     parameters = {"store": arguments.store, **window}
     containers = None
     if arguments.engine == "docker":
         if "://" not in arguments.store:
             parameters["store"] = str(Path(arguments.store).absolute())
-        containers = _containers(arguments.images, parameters)
+        containers = _containers(images, parameters)
     outcome = run_locally(
         catalogue,
         parameters,
@@ -136,20 +155,38 @@ def run_here(arguments: argparse.Namespace) -> int:
         extract_tasks=arguments.extract_tasks,
         containers=containers,
     )
-    write_json(arguments.json, _as_json(outcome))
     _tell(outcome)
+    write_json(arguments.json, _as_json(outcome))
     return 0 if outcome.succeeded else 1
 
 
-def _containers(images: Path | None, parameters: dict[str, Any]) -> Containers:
+def _new_folder(runs: Path, now: datetime) -> Path:
+    """Make a folder that no other run has, even one that began in the same second."""
+    runs.mkdir(parents=True, exist_ok=True)
+    time = f"{now:%Y%m%dT%H%M%SZ}"
+    for name in chain([time], (f"{time}-{number}" for number in count(2))):
+        with suppress(FileExistsError):
+            (runs / name).mkdir()
+            break
+    return runs / name
+
+
+def _images(file: Path | None, engine: str) -> dict[str, str]:
+    from kepler_workflow.policy import read_images
+
+    if file and engine != "docker":
+        raise WrongUsage("--images are for containers; add --engine docker, or leave them out")
+    return read_images(file)
+
+
+def _containers(images: dict[str, str], parameters: dict[str, Any]) -> Containers:
     """Containers that see the recordings, and the store where it is a folder."""
     from kepler_workflow.containers import Containers
-    from kepler_workflow.policy import read_images
 
     store = [] if "://" in parameters["store"] else [Path(parameters["store"])]
     for folder in store:
         folder.mkdir(parents=True, exist_ok=True)
-    return Containers(read_images(images), [Path(file) for file in parameters.get("recordings", ())], store)
+    return Containers(images, [Path(file) for file in parameters.get("recordings", ())], store)
 
 
 def require_kfp() -> None:
@@ -165,17 +202,15 @@ def catalogue_of(groups: Sequence[FeatureGroup] | None) -> dict[FeatureGroup, tu
     return {group: tuple(entry.model_name for entry in pipelines_of(group)) for group in groups or FeatureGroup}
 
 
-def _source(words: Sequence[str], folder: Path) -> dict[str, Any]:
-    """The workflow's parameters for a source; a simulated one is recorded first, into the run's folder."""
-    from kepler_train.simulate import step
-
+def _source(words: Sequence[str]) -> dict[str, Any]:
+    """The workflow's parameters for a source; recordings of a simulated one are yet to be made."""
     match words:
         case ["prometheus", url]:
             return {"prometheus_url": url}
         case ["recording", _, *_]:
             return {"recordings": [str(Path(file).absolute()) for file in words[1:]]}
         case ["simulate"]:
-            return {"recordings": [str(file) for file in step.run(recent(), folder / "recordings")]}
+            return {"recordings": ["simulated"]}
     raise WrongUsage(f"--source is `simulate`, `recording FILE...` or `prometheus URL`, not {' '.join(words)!r}")
 
 

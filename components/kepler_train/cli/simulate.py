@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kepler_train.cli.places import folder_to_write
 from kepler_train.contract.errors import WrongUsage
 
 if TYPE_CHECKING:
@@ -23,7 +23,9 @@ def add_commands(commands: Any) -> None:
         argument_default=argparse.SUPPRESS,
     )
     target = command.add_mutually_exclusive_group(required=True)
-    target.add_argument("--out", type=Path, metavar="FOLDER", help="record a window that ends now into this folder")
+    target.add_argument(
+        "--out", type=folder_to_write, metavar="FOLDER", help="record a window that ends now into this folder"
+    )
     target.add_argument("--serve", type=int, metavar="PORT", help="serve /metrics on this port until interrupted")
     command.add_argument("--seed", type=int, help="another cluster for each")
     command.add_argument("--nodes", type=int)

@@ -60,7 +60,7 @@ class NothingServed(StoreError):
 
 
 class NotWritable(KeplerTrainError):
-    """What was fetched cannot be written here: no room, no permission, or another is at work in the same place."""
+    """Files cannot be written here: no room, no permission, or another is at work in the same place."""
 
 
 class NotDelivered(KeplerTrainError):

@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from kepler_train.contract.errors import WrongUsage
 from kepler_train.contract.window import INTERVAL_SECONDS
 from kepler_train.simulate.cluster import Cluster, Node
 from kepler_train.simulate.recording import target_labels
@@ -101,11 +102,21 @@ def serve(spec: SimulationSpec, port: int, host: str = "127.0.0.1") -> None:
 
 @contextmanager
 def serving(spec: SimulationSpec, port: int, host: str = "127.0.0.1") -> Iterator[tuple[str, ...]]:
-    """Serve as `serve` does, in threads; yields each node's address. Port 0 takes free ports."""
+    """Serve as `serve` does, in threads; yields each node's address. Port 0 takes free ports.
+
+    Raises WrongUsage where a port is none, or is taken.
+    """
     with ExitStack() as stack:
         addresses = []
         for number, node in enumerate(Cluster(spec).nodes):
-            server = stack.enter_context(ThreadingHTTPServer((host, port and port + number), _handler(LiveNode(node))))
+            address, handler = (host, port and port + number), _handler(LiveNode(node))
+            try:
+                server = stack.enter_context(ThreadingHTTPServer(address, handler))
+            except (OSError, OverflowError) as cause:
+                raise WrongUsage(
+                    f"{node.name} cannot be served on port {address[1]}: {cause}; choose a port from 1024 up to "
+                    f"{65_536 - spec.nodes}, from which {spec.nodes} in a row are free"
+                ) from cause
             threading.Thread(target=server.serve_forever, name=node.name, daemon=True).start()
             stack.callback(server.shutdown)
             addresses.append(f"http://{host}:{server.server_port}/metrics")

@@ -10,6 +10,8 @@ import msgspec
 from kepler_train.contract.errors import WrongUsage
 from kepler_train.contract.window import INTERVAL_SECONDS
 
+_MOST_SECONDS = 366 * 86_400.0
+
 
 class Scenario(str, Enum):
     """Patterns of load: how the workloads of a node move together or apart."""
@@ -67,9 +69,11 @@ class SimulationSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         if self.start.tzinfo is None:
             raise WrongUsage(f"start {self.start} has no time zone; give it in UTC, such as 2026-01-05T08:00:00Z")
         for field, least in (("nodes", 1), ("pods_per_node", 3), ("duration_seconds", INTERVAL_SECONDS)):
-            if getattr(self, field) < least:
+            if not getattr(self, field) >= least:  # nor is NaN
                 raise WrongUsage(f"{field} is {getattr(self, field)}; a simulation needs at least {least:g}")
-        if self.node_scale <= 0:
+        if self.duration_seconds > _MOST_SECONDS:
+            raise WrongUsage(f"duration_seconds is {self.duration_seconds:g}; a simulation takes a year at most")
+        if not self.node_scale > 0:
             raise WrongUsage(f"node_scale is {self.node_scale}; give a positive factor, such as 2")
 
     @property

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
+from datetime import datetime
 from textwrap import dedent
 
 import pytest
+
+from kepler_train.cli import results, run
+from kepler_train.simulate import step as simulate
+from kepler_workflow import local
+from kepler_workflow.local import Outcome
 
 END_BEFORE_START = ["--start", "2026-11-23T02:00:00Z", "--end", "2026-11-23T01:00:00Z"]
 
@@ -51,6 +59,16 @@ def test_help_waits_for_nothing_heavy():
         (["simulate"], "--out --serve"),
         (["simulate", "--out", "x", "--scenario", "x"], "no scenario is called 'x'; there are independent, mixes"),
         (["simulate", "--out", "x", "--nodes", "0"], "nodes is 0"),
+        (["simulate", "--out", "x", "--duration-seconds", "nan"], "duration_seconds is nan; a simulation needs"),
+        (["simulate", "--out", "x", "--duration-seconds", "1e12"], "a simulation takes a year at most"),
+        (["simulate", "--serve", "70000"], "port must be 0-65535.; choose a port from 1024 up to 65533"),
+        (["run", "--source", "simulate", "--extract-tasks", "0"], "cannot be extracted by 0 tasks"),
+        (["run", "--source", "simulate", "--images", "images.json"], "add --engine docker, or leave them out"),
+        (["run", "--source", "simulate", "--engine", "docker", "--images", "none.json"], "read from none.json"),
+        (["run", "--source", "simulate", "--selector", 'a="b"'], "with recordings leave it out"),
+        (["compile", "--output", "workflow.txt"], "workflow.txt does not end in .yaml"),
+        (["compile", "--output", "."], ". does not end in .yaml"),
+        (["check-pipeline", "x:Y", "--json", "."], ". is a folder; name a file"),
         (["unheard-of"], "unheard-of"),
     ],
 )
@@ -70,6 +88,74 @@ def test_a_store_that_cannot_be_read_is_told_before_any_work(kepler_train, tmp_p
     assert err.startswith("kepler-train: ")
     assert "Traceback" not in err
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "place"),
+    [
+        (["run", "--source", "simulate", "--runs", "file"], "file"),
+        (["run", "--source", "simulate", "--store", "/proc/models"], "/proc/models"),
+        (["run", "--source", "simulate", "--json", "file/outcome.json"], "file"),
+        (["compile", "--output", "/proc/none/workflow.yaml"], "/proc/none"),
+        (["simulate", "--out", "file"], "file"),
+        (["check-pipeline", "x:Y", "--json", "/proc/none/checks.json"], "/proc/none"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_told_before_any_work(kepler_train, tmp_path, words, place):
+    (tmp_path / "file").write_text("in the way")
+    code, out, err = kepler_train(*words)
+    assert (code, out) == (1, "")
+    assert f"cannot write to {place}: " in err
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_fault_of_the_system_that_nobody_foresaw_is_told_without_a_traceback(kepler_train, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "recordings/node1.json.gz")
+
+    monkeypatch.setattr(simulate, "run", full)
+    code, out, err = kepler_train("simulate", "--out", "recordings")
+    assert (code, out) == (1, "")
+    assert "No space left on device: 'recordings/node1.json.gz'; is the path right" in err
+
+
+@pytest.fixture
+def ended(monkeypatch):
+    """Runs end at once, with one decision; gives the folders that they were given."""
+    folders = []
+
+    def run_locally(catalogue, parameters, folder, *_, **__):
+        folders.append(folder)
+        return Outcome(folder, report=folder / "report.html")
+
+    monkeypatch.setattr(local, "run_locally", run_locally)
+    return folders
+
+
+def test_a_result_that_cannot_be_written_for_programs_is_told_to_people_all_the_same(
+    kepler_train, monkeypatch, tmp_path, ended
+):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(results, "write_atomically", full)
+    code, out, err = kepler_train("run", "--source", "recording", "x", "--json", "outcome.json")
+    assert code == 1
+    assert out == f"report: {ended[0]}/report.html\n"
+    assert err == "kepler-train: cannot write the result to outcome.json: No space left on device; is there room?\n"
+
+
+def test_two_runs_that_begin_in_the_same_second_have_folders_of_their_own(kepler_train, monkeypatch, ended):
+    class Stopped(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime(2026, 11, 23, 2, tzinfo=tz)
+
+    monkeypatch.setattr(run, "datetime", Stopped)
+    for _ in range(3):
+        assert kepler_train("run", "--source", "recording", "x")[0] == 0
+    assert [folder.name for folder in ended] == ["20261123T020000Z", "20261123T020000Z-2", "20261123T020000Z-3"]
+    assert all(folder.is_dir() for folder in ended)
 
 
 def test_an_empty_store_serves_nothing(kepler_train, tmp_path):
