@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from kepler_train.assemble.intervals import Intervals
 from kepler_train.assemble.shard import Shard, Times, numbers, numeric_features, times_of
+from kepler_train.contract.documents import writing
 from kepler_train.contract.features import ARCHITECTURE, FeatureGroup
 from kepler_train.contract.held_out import block_starts
 from kepler_train.contract.parts import PARQUET, least_of_blocks
@@ -84,7 +85,8 @@ class PartWriter:
             tables[POD_STAT] = tables[POD_STAT].append_column(ARCHITECTURE, category)
         tables[NODE_INTERVALS] = _node_intervals(shard, times, energy, architecture)
         row_groups = first_times(times, times_of(tables[POD_STAT]), ROW_GROUP_POD_ROWS)
-        _write_shard(self.folder / SHARDS / shard.name, tables, row_groups)
+        with writing(self.folder):
+            _write_shard(self.folder / SHARDS / shard.name, tables, row_groups)
 
     def without_signal(self, architectures: dict[str, str]) -> tuple[str, ...]:
         """The group's features that hold one value in all that was written."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -10,7 +12,7 @@ from uuid import uuid4
 import msgspec
 from typing_extensions import Self
 
-from kepler_train.contract.errors import BrokenContract
+from kepler_train.contract.errors import BrokenContract, NotWritable
 
 D = TypeVar("D", bound="Document")
 
@@ -71,6 +73,17 @@ class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         """The document as plain JSON values."""
         values: dict[str, Any] = msgspec.to_builtins(self)
         return values
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Raise NotWritable, naming the folder, for what the system refuses meanwhile."""
+    try:
+        yield
+    except OSError as cause:
+        raise NotWritable(
+            f"cannot write to {folder}: {cause.strerror or cause}; is there room, and are there permissions?"
+        ) from cause
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -22,6 +22,9 @@ from kepler_train.extract.forms import Form
 ABSENT = -1.7e308
 """Stands in a raw column of numbers for a label that the series does not have."""
 
+_LATEST_SECONDS = 1e11
+"""Far in the future; in milliseconds, long ago."""
+
 Floats = npt.NDArray[np.float64]
 Times = npt.NDArray[np.int64]
 
@@ -74,7 +77,7 @@ class Decoder:
         """Decode a JSON array of series; gives the times of its samples in ms.
 
         Numbers that are none (`+Inf`, words) become NaN or infinite, and cost their piece a slower way.
-        Raises NotSeries for anything that is not an array of series.
+        Raises NotSeries for anything that is not an array of series, or whose times cannot be meant.
         """
         fast, tolerant = _decoders(self._form)
         try:
@@ -94,6 +97,12 @@ class Decoder:
 
     def _add(self, series: list[Any], label_numbers: _Reading, numbers: _Reading) -> Times:
         samples = list(chain.from_iterable([one.values for one in series]))
+        seconds = np.fromiter(map(attrgetter("seconds"), samples), np.float64, len(samples))
+        if not ((seconds >= 0) & (seconds < _LATEST_SECONDS)).all():
+            raise NotSeries(
+                f"times from {seconds.min():.10g} to {seconds.max():.10g}, not in seconds since 1970; "
+                "are these milliseconds?"
+            )
         labels = [one.metric for one in series]
         if len(samples) != len(series):
             labels = [one.metric for one in series for _ in one.values]
@@ -105,7 +114,6 @@ class Decoder:
             self._numbers[column].extend(label_numbers(map(attrgetter(label), labels)), len(labels))
         self._numbers[self._form.value].extend(numbers(map(attrgetter("value"), samples)), len(samples))
         # Rounded, not cut: seconds in binary lie beside the millisecond they mean.
-        seconds = np.fromiter(map(attrgetter("seconds"), samples), np.float64, len(samples))
         times = np.rint(seconds * 1000).astype(np.int64)
         self._times.extend(times, len(times))
         return times

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from kepler_train.contract.documents import writing
 from kepler_train.contract.window import Span
 from kepler_train.extract.convert import NAMELESS_NODE, Answer, lead_of
 from kepler_train.extract.decode import Decoder, Names, Raw, Times
@@ -90,8 +91,8 @@ class Spool:
         order = order[wanted[order]]
         if not len(order):
             return
-        with self._file(form).open("ab") as file:
-            _records(form, raw)[order].tofile(file)
+        with writing(self._folder), self._file(form).open("ab") as file:
+            file.write(_records(form, raw)[order].data)  # tofile would not say why it cannot
         cuts = np.flatnonzero((np.diff(start[order]) != 0) | (np.diff(node.codes[order]) != 0)) + 1
         for first, end in zip([0, *cuts.tolist()], [*cuts.tolist(), len(order)], strict=True):
             one = order[first]

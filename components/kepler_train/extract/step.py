@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
 from pathlib import Path
 
-from kepler_train.contract.errors import WrongUsage
+from kepler_train.contract.documents import writing
+from kepler_train.contract.errors import SourceError, WrongUsage
 from kepler_train.contract.window import (
     SHARDS,
     SUMMARY_FILE,
@@ -31,6 +32,8 @@ _log = logging.getLogger("kepler_train")
 
 _PLAN_FILE = "asked.json"
 _SCRATCH = "scratch"
+_LONGEST_NAME = 240
+"""Of a folder, in bytes: file systems take 255, and what is not yet complete has more in its name."""
 _SECONDS_BETWEEN_LINES = 10.0
 
 Reader = PrometheusReader | RecordingReader
@@ -41,24 +44,36 @@ def run(window: Window, out: Path, share: Share = WHOLE) -> WindowSummary:
 
     Called again with the same window after an interruption, it goes on with the shards that are missing. Memory does
     not grow with the window. Raises SourceError where the source fails, NoData where it holds nothing to train on (a
-    share without nodes is an empty window, since others may have some), WrongUsage where `out` holds another window.
+    share without nodes is an empty window, since others may have some), WrongUsage where `out` holds another window,
+    NotWritable where it cannot be written.
     """
-    _claim(window, out, share)
-    scratch = out / _SCRATCH
-    shutil.rmtree(scratch, ignore_errors=True)
-    with closing(_reader(window, scratch)) as reader:
-        of_all = reader.shards()
-        shards = [shard for shard in of_all if share.holds(shard.node)]
-        missing = [shard for shard in shards if not (out / SHARDS / shard.name).is_dir()]
-        if len(missing) < len(shards):
-            _log.info("extract: %d of %d shards are there already", len(shards) - len(missing), len(shards))
-        _write_all(missing, reader, window.interval_seconds, out)
-        summary = summarise(window, out, reader.spans)
-    if len(shards) == len(of_all):
-        refuse_empty(summary)
-    shutil.rmtree(scratch, ignore_errors=True)
-    summary.write(out / SUMMARY_FILE)
-    return summary
+    with writing(out):
+        _claim(window, out, share)
+        scratch = out / _SCRATCH
+        shutil.rmtree(scratch, ignore_errors=True)
+        with closing(_reader(window, scratch)) as reader:
+            of_all = reader.shards()
+            shards = [shard for shard in of_all if share.holds(shard.node)]
+            _refuse_long_names(shards)
+            missing = [shard for shard in shards if not (out / SHARDS / shard.name).is_dir()]
+            if len(missing) < len(shards):
+                _log.info("extract: %d of %d shards are there already", len(shards) - len(missing), len(shards))
+            _write_all(missing, reader, window.interval_seconds, out)
+            summary = summarise(window, out, reader.spans)
+        if len(shards) == len(of_all):
+            refuse_empty(summary)
+        shutil.rmtree(scratch, ignore_errors=True)
+        summary.write(out / SUMMARY_FILE)
+        return summary
+
+
+def _refuse_long_names(shards: list[Shard]) -> None:
+    for shard in shards:
+        if len(shard.name) > _LONGEST_NAME:
+            raise SourceError(
+                f"the node {shard.node[:40]}… has a name of {len(shard.node)} characters, too long for a folder's; "
+                "give it a shorter label `instance`, by relabelling"
+            )
 
 
 def _reader(window: Window, scratch: Path) -> Reader:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kepler_train.contract.errors import NoData, SourceError
+from kepler_train.contract.errors import NoData, NotWritable, SourceError
 from kepler_train.contract.features import WORKLOAD_FEATURES
 from kepler_train.contract.tables import FREQUENCY, NODE_STAT, PACKAGE, POD_STAT, SET_APART
 from kepler_train.contract.window import WindowSummary
@@ -336,3 +336,32 @@ def test_the_recordings_hold_what_they_are_said_to_hold(recordings: dict[str, Pa
     for row in rows[POD_STAT]:
         by_time[row["timestamp"]] += row["curr_cpu_cycles"]
     assert all(by_time[row["timestamp"]] == row["node_curr_cpu_cycles"] for row in rows[NODE_STAT])
+
+
+def test_times_in_milliseconds_are_no_times(cluster: Cluster, tmp_path: Path) -> None:
+    for series in cluster.series.values():
+        for one in series:
+            one["values"] = [(moment * 1000, value) for moment, value in one["values"]]
+    with pytest.raises(SourceError, match=r"recording.json holds something else .*; are these milliseconds\?"):
+        extracted(cluster, tmp_path)
+
+
+def test_a_node_whose_name_no_folder_can_have_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"the node nnn.*… has a name of 400 characters, too long"):
+        extracted(Cluster(nodes=["n" * 400]), tmp_path)
+
+
+@pytest.mark.parametrize("place", ["scratch", "shards"])
+def test_a_folder_that_cannot_be_written_is_named(cluster: Cluster, tmp_path: Path, place: str) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / place).write_text("in the way")
+    with pytest.raises(NotWritable, match=f"cannot write to {tmp_path}/out: .*; is there room"):
+        extracted(cluster, tmp_path)
+
+
+def test_a_full_disk_is_no_fault_of_the_recording(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool.Spool, "_file", lambda *_: Path("/dev/full"))
+    with pytest.raises(NotWritable, match=r"cannot write to .*spool: No space left on device; is there room"):
+        extracted(cluster, tmp_path)
