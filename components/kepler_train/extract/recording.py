@@ -101,7 +101,8 @@ def _check_whole(file: Path, skeleton: bytes) -> None:
     except msgspec.ValidationError as cause:
         raise SourceError(
             f"{file} is no recording: it must be an object of metric names, each with a list of series "
-            f'{{"metric": labels, "values": [[unix seconds, "value"], …]}}: {cause}'
+            f'{{"metric": labels, "values": [[unix seconds, "value"], …]}}; an answer of Prometheus to a metric\'s raw '
+            f"samples becomes one by jq -c '{{METRIC: .data.result}}': {cause}"
         ) from cause
     except msgspec.DecodeError as cause:
         raise CutShort(str(cause)) from cause

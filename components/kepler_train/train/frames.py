@@ -52,10 +52,10 @@ def frames_of(training_part: Path, max_pod_rows: int) -> tuple[Frames, tuple[str
         taken = sum(rows[block] for block in chosen)
         notes = (f"sampled: {taken} of {part.pod_rows} pod rows, {len(chosen)} of {len(rows)} blocks",)
     frames = Frames(
-        _frame(training_part, POD_STAT, None, chosen),
-        _frame(training_part, NODE_INTERVALS, NODE_STAT_SCHEMA, chosen),
-        _frame(training_part, FREQUENCY, FREQUENCY_SCHEMA, chosen),
-        _frame(training_part, PACKAGE, PACKAGE_SCHEMA, chosen),
+        read_frame(training_part, POD_STAT, None, chosen),
+        read_frame(training_part, NODE_INTERVALS, NODE_STAT_SCHEMA, chosen),
+        read_frame(training_part, FREQUENCY, FREQUENCY_SCHEMA, chosen),
+        read_frame(training_part, PACKAGE, PACKAGE_SCHEMA, chosen),
     )
     return frames, notes
 
@@ -89,11 +89,14 @@ def _choose(rows: dict[tuple[str, int], int], max_pod_rows: int) -> Blocks:
     return frozenset(chosen)
 
 
-def _frame(training_part: Path, table: str, schema: pa.Schema | None, chosen: Blocks | None) -> pd.DataFrame:
-    """Read a table's chosen rows, row group by row group; an empty frame with its columns where there are none."""
+def read_frame(folder: Path, table: str, schema: pa.Schema | None = None, chosen: Blocks | None = None) -> pd.DataFrame:
+    """Read a table of a part or a window, or its chosen blocks; an empty frame with its columns where it is not there.
+
+    Goes row group by row group, so that what is not chosen takes no memory.
+    """
     columns = schema.names if schema is not None else None
     pieces: list[pa.Table] = []
-    for shard in shards_of(training_part):
+    for shard in shards_of(folder):
         path = shard / f"{table}{PARQUET}"
         if not path.is_file():
             continue

@@ -365,3 +365,11 @@ def test_a_full_disk_is_no_fault_of_the_recording(
     monkeypatch.setattr(spool.Spool, "_file", lambda *_: Path("/dev/full"))
     with pytest.raises(NotWritable, match=r"cannot write to .*spool: No space left on device; is there room"):
         extracted(cluster, tmp_path)
+
+
+def test_an_answer_as_it_came_is_told_how_it_becomes_a_recording(cluster: Cluster, tmp_path: Path) -> None:
+    file = tmp_path / "answer.json"
+    result = cluster.series["pod_energy_stat"]
+    file.write_text(json.dumps({"status": "success", "data": {"resultType": "matrix", "result": result}}))
+    with pytest.raises(SourceError, match=r"answer.json is no recording: .* jq -c '{METRIC: .data.result}'"):
+        step.run(recorded(file), tmp_path / "out")
