@@ -22,8 +22,9 @@ _REMEDIES = {
     intervals.LOST_POD_ROW: "pods' samples were set apart in every interval: window.json says why",
     intervals.MISSING_FEATURE: "this exporter does not write every feature of the group: train groups whose features "
     "it has",
-    intervals.INCOMPLETE: "the pods do not add up to their node, so pods are missing: look for relabelling rules or "
-    "scrape limits that drop some of pod_energy_stat, or for a second exporter that the selector should leave out",
+    intervals.INCOMPLETE: "the pods do not add up to their node, so pods are missing, or this exporter counts these "
+    "features otherwise for nodes: look for relabelling rules or scrape limits that drop some of pod_energy_stat, and "
+    "for a second exporter that the selector should leave out; or train groups that add up",
     intervals.GAP_BESIDE_HELD_OUT: "extend the window: all of it lies beside held-out blocks",
 }
 

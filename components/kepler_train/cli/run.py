@@ -104,7 +104,7 @@ def add_extract_option(command: argparse.ArgumentParser) -> None:
 
 
 def whole_number(text: str) -> int:
-    """A number of tasks; argparse shows this function's name where it is none."""
+    """Read a number of tasks; argparse shows this function's name where it is none."""
     if (number := int(text)) < 1:
         raise WrongUsage(f"a window cannot be extracted by {number} tasks; give a number from 1")
     return number
@@ -116,11 +116,12 @@ def run_here(arguments: argparse.Namespace) -> int:
     from kepler_train.extract import resolve
     from kepler_train.simulate import step as simulate
     from kepler_train.store import open_store
+    from kepler_workflow.interpreters import interpreter_of
     from kepler_workflow.local import run_locally
 
     catalogue = catalogue_of(arguments.groups)
-    # What cannot be meant, and a store that is away, of another runtime, or that cannot be published to, is told before
-    # the work, not after.
+    # What cannot be meant, a store that is away, of another runtime or not to be published to, and a runtime whose
+    # interpreter is not to be had, are told before the work, not after.
     store = open_store(arguments.store)
     now = datetime.now(timezone.utc)
     window = {
@@ -136,6 +137,8 @@ def run_here(arguments: argparse.Namespace) -> int:
     store.read_index().require_runtime(arguments.runtime.name, store.address)
     if "://" not in arguments.store:
         folder_to_write(arguments.store)
+    if arguments.engine == "process":
+        interpreter_of(arguments.runtime)
     folder = _new_folder(arguments.runs.absolute(), now)
     if arguments.source == ["simulate"]:
         window["recordings"] = [str(file) for file in simulate.run(recent(), folder / "recordings")]

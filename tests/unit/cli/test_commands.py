@@ -109,6 +109,14 @@ def test_a_place_that_cannot_be_written_is_told_before_any_work(kepler_train, tm
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+def test_a_runtime_that_is_not_to_be_had_is_told_before_anything_is_simulated(kepler_train, tmp_path, monkeypatch):
+    monkeypatch.setenv("KEPLER_TRAIN_RUNTIME_ESTIMATOR_2022", "/none/python")
+    code, _, err = kepler_train("run", "--source", "simulate", "--runtime", "estimator-2022")
+    assert code == 1
+    assert "cannot start /none/python" in err
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_fault_of_the_system_that_nobody_foresaw_is_told_without_a_traceback(kepler_train, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "recordings/node1.json.gz")
