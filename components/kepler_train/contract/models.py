@@ -247,6 +247,9 @@ class Index(Document, frozen=True, kw_only=True):
     """Group to model name to the version served."""
     retired: tuple[str, ...] = ()
     """`group/name/version` of what is being deleted, and must be served by nobody any more."""
+    revision: int = 0
+    """One more with each change, so that no two states have the same bytes: a compare-and-swap tells them apart by
+    these alone."""
 
     def served(self, group: FeatureGroup, model_name: str) -> Served | None:
         """The champion of a name, or None where there is none."""

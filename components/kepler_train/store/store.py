@@ -73,12 +73,16 @@ class Store:
         """Change what is served: `change` makes the new index of the current one, again whenever another was faster.
 
         It must therefore be a pure function, and one that finds its work done when it sees its own result; an error it
-        raises ends the update. Returns the index as it then is; raises IndexConflict if it stays a race.
+        raises ends the update. The revision is not its to change. Returns the index as it then is; raises IndexConflict
+        if it stays a race.
         """
         for attempt in range(_INDEX_ATTEMPTS):
             index, etag = self._index()
-            changed = change(index)
-            if changed == index or self.objects.put_if(INDEX_KEY, changed.encode(), etag):
+            changed = msgspec.structs.replace(change(index), revision=index.revision)
+            if changed == index:
+                return index
+            changed = msgspec.structs.replace(changed, revision=index.revision + 1)
+            if self.objects.put_if(INDEX_KEY, changed.encode(), etag):
                 return changed
             time.sleep(random.uniform(0, min(1.0, 0.02 * 2**attempt)))
         raise IndexConflict(

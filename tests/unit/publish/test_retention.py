@@ -147,6 +147,27 @@ def test_nobody_can_serve_what_is_being_deleted(address, tmp_path, monkeypatch):
     assert "served" not in tried
 
 
+def test_who_was_overtaken_by_a_whole_prune_does_not_serve_what_it_deleted(address, tmp_path, monkeypatch):
+    """The index names the same models before and after a prune: only its revision tells them apart."""
+    store = open_store(address)
+    made = nights(store, tmp_path, 4)
+    objects = type(store.objects)
+    put_if = objects.put_if
+
+    def after_a_whole_prune(self, key, content, expected):
+        if key == "index.json":
+            monkeypatch.setattr(objects, "put_if", put_if)
+            other = open_store(address)
+            retention.prune(other, retention.plan(other, 0, 0 * DAY, NOW))
+        return put_if(self, key, content, expected)
+
+    monkeypatch.setattr(objects, "put_if", after_a_whole_prune)
+    with pytest.raises(StoreError, match=f"no version {made[0]}"):
+        serve_again(store, GROUP, NAME, made[0], in_place_of=made[-1])
+    assert store.versions(GROUP, NAME) == tuple(made[-2:])
+    assert store.read_index().served(GROUP, NAME).version == made[-1]
+
+
 @everywhere
 def test_killed_before_every_change_of_a_prune_what_is_served_stays_and_the_next_prune_ends_it(address, tmp_path):
     ends = []

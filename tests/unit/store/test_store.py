@@ -203,6 +203,24 @@ def test_an_unchanged_index_is_not_written(store):
     assert store.objects.get(INDEX_KEY) is None
 
 
+def test_each_change_of_the_index_advances_its_revision_even_one_back_to_what_was(store, tmp_path):
+    add(store, tmp_path)
+    serve(store)
+    before, etag = store.read_index(), store.objects.get(INDEX_KEY).etag
+    for retired in (("CounterOnly/spline/0",), ()):
+        changed = store.update_index(lambda index, retired=retired: msgspec.structs.replace(index, retired=retired))
+        assert store.update_index(lambda index: index) == changed == store.read_index()
+    assert changed == msgspec.structs.replace(before, revision=before.revision + 2)
+    assert not store.objects.put_if(INDEX_KEY, b"of one who read it before", etag)
+
+
+def test_an_index_of_before_there_were_revisions_is_read_and_changed(store, tmp_path):
+    add(store, tmp_path)
+    store.objects.put_if(INDEX_KEY, b'{"schema_version": 1, "runtime": "current", "models": {}, "retired": []}', None)
+    serve(store)
+    assert (store.read_index().revision, store.read_index().served(GROUP, NAME).version) == (1, "1")
+
+
 def test_an_error_of_the_change_ends_the_update(store, tmp_path):
     add(store, tmp_path)
     serve(store)
