@@ -3,6 +3,7 @@
 Endpoint, keys, region and the authority to trust come from the environment, as every S3 tool reads them. Network faults
 and the server's own errors are tried again here. The client has no conditional write, but signs a URL for one: a PUT
 with `If-Match` or `If-None-Match: *`. Where such a write went unanswered, reading back tells whether it took effect.
+There are servers that overlook such conditions: before a bucket is first written to, it is asked whether it does.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from hashlib import md5
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit
 from xml.etree.ElementTree import ParseError
 
 import certifi
@@ -27,15 +28,19 @@ from minio.error import InvalidResponseError, MinioException, S3Error
 
 from kepler_train.contract.errors import IndexConflict, StoreError, WrongUsage
 from kepler_train.contract.settings import bucket_setting
-from kepler_train.store.objects import LARGEST_FILE_BYTES, StoredObject, require_size
-from kepler_train.store.s3_errors import error_of, explained, is_passing
+from kepler_train.store.objects import LARGEST_FILE_BYTES, StoredObject, is_plain, require_size
+from kepler_train.store.s3_errors import NO_CONDITIONS, error_of, explained, is_passing
 
 T = TypeVar("T")
 
 _ATTEMPTS = 6
 _FIRST_WAIT_SECONDS = 0.1
+_ENDPOINT = re.compile(r"(?i:(?P<scheme>https?))://(?P<server>([^][/?#@:]+|\[[0-9a-fA-F:.]+\])(:[0-9]+)?)/?")
 _TIMEOUT = urllib3.Timeout(connect=5.0, read=30.0)
 _URL_LIFE = timedelta(minutes=15)  # as long as S3 puts up with a clock that is off
+_MD5 = re.compile('"?[0-9a-fA-F]{32}"?')
+_SAME_ANSWERS = 3
+_PROBE = ".conditions"
 _LEASE = ".lease"
 _LEASE_SECONDS = 30.0
 _LEASE_POLL_SECONDS = 0.5
@@ -51,6 +56,7 @@ class Bucket:
         self._endpoint = endpoint
         self._bucket = bucket
         self._prefix = prefix
+        self._is_proven = False
 
     @property
     def address(self) -> str:
@@ -58,7 +64,12 @@ class Bucket:
         return f"s3://{self._bucket}/{self._prefix}".rstrip("/") + f" at {self._endpoint}"
 
     def get(self, key: str, largest_bytes: int = LARGEST_FILE_BYTES) -> StoredObject | None:
-        """Read an object; its etag is the server's."""
+        """Read an object; its etag is the server's.
+
+        Most servers' etag is the MD5 of the content. Where it is not, the body was cut on its way, or the server is of
+        another kind (one that encrypts): the same answer so many times is taken for what is stored.
+        """
+        answers: list[tuple[str, str]] = []
 
         def read() -> StoredObject | None:
             try:
@@ -72,7 +83,11 @@ class Bucket:
                     raise InvalidResponseError(response.status, response.headers.get("Content-Type"), None)
                 content = response.read(largest_bytes + 1)
                 require_size(len(content), largest_bytes, key, self.address)
-                return StoredObject(content, response.headers["ETag"])
+                etag, checksum = response.headers["ETag"], md5(content, usedforsecurity=False).hexdigest()
+                answers.append((etag, checksum))
+                if _MD5.fullmatch(etag) and checksum not in etag.lower() and answers.count(answers[-1]) < _SAME_ANSWERS:
+                    raise urllib3.exceptions.ProtocolError("the body is not the one that the ETag names")
+                return StoredObject(content, etag)
             finally:
                 response.close()
                 response.release_conn()
@@ -81,6 +96,23 @@ class Bucket:
 
     def put_if(self, key: str, content: bytes, expected: str | None) -> bool:
         """Write an object in one request, if its state is the expected one."""
+        if not self._is_proven:
+            self._prove_conditions()
+            self._is_proven = True
+        return self._put_if(key, content, expected)
+
+    def _prove_conditions(self) -> None:
+        """Raise StoreError where the server writes although a condition does not hold.
+
+        It is asked with an object that stays: whoever made it, whoever asks at the same time, it is there by the second
+        write, and no further one may succeed.
+        """
+        self._put_if(_PROBE, _token(), None)
+        for condition, expected in (("If-None-Match", None), ("If-Match", f'"{"0" * 32}"')):
+            if self._put_if(_PROBE, _token(), expected):
+                raise StoreError(f"bucket {self._bucket} at {self._endpoint} overlooks {condition}; {NO_CONDITIONS}")
+
+    def _put_if(self, key: str, content: bytes, expected: str | None) -> bool:
         condition = {"If-None-Match": "*"} if expected is None else {"If-Match": expected}
         unanswered = False
 
@@ -116,8 +148,8 @@ class Bucket:
             found = self._client.list_objects(self._bucket, prefix=self._prefix + folder, recursive=True)
             try:
                 keys = [entry.object_name or "" for entry in found if not entry.is_dir]
-            except (ParseError, ValueError) as cause:
-                raise InvalidResponseError(200, None, None) from cause
+            except ValueError as cause:
+                raise ParseError(str(cause)) from cause
             return tuple(sorted(key.removeprefix(self._prefix) for key in keys))
 
         return self._retried(names)
@@ -142,7 +174,7 @@ class Bucket:
                 self.delete(_LEASE)
 
     def _acquire_lease(self) -> str:
-        token = uuid.uuid4().hex.encode()
+        token = _token()
         seen, since = "", time.monotonic()
         until = time.monotonic() + _WAIT_FOR_LEASE_SECONDS
         while time.monotonic() < until:
@@ -168,7 +200,7 @@ class Bucket:
         for attempt in range(_ATTEMPTS):
             try:
                 return action()
-            except (urllib3.exceptions.HTTPError, MinioException) as error:
+            except (urllib3.exceptions.HTTPError, MinioException, ParseError, UnicodeDecodeError) as error:
                 if attempt + 1 == _ATTEMPTS or not is_passing(error):
                     raise explained(error, self._bucket, self._endpoint) from error
             time.sleep(_FIRST_WAIT_SECONDS * 2**attempt * random.uniform(0.5, 1.5))
@@ -178,30 +210,57 @@ class Bucket:
 def connect(address: str) -> Bucket:
     """Open `s3://bucket/prefix` with the endpoint and keys of the environment; nothing is sent yet.
 
-    Raises WrongUsage for an address that is none, StoreError where the keys are missing.
+    Raises WrongUsage for an address or a setting that is none, StoreError where the keys are missing.
     """
-    parts = urlsplit(address)
-    if "@" in parts.netloc or not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", parts.netloc):
-        raise WrongUsage("a store in a bucket is s3://bucket/prefix, three letters or more, without keys in it")
-    endpoint = bucket_setting("AWS_ENDPOINT_URL") or "https://s3.amazonaws.com"
-    server = urlsplit(endpoint)
-    if server.scheme not in {"http", "https"} or not server.hostname or "@" in server.netloc or server.path.strip("/"):
+    bucket, *prefix = address.removeprefix("s3://").removesuffix("/").split("/")
+    if not _is_bucket_name(bucket) or not all(map(is_plain, prefix)):
+        raise WrongUsage(
+            "a store in a bucket is s3://bucket/prefix, without keys in it: a name of three letters or more, then "
+            "letters, digits, '.', '_' and '-' between slashes, without a dot in front"
+        )
+    endpoint = _ENDPOINT.fullmatch(_setting("AWS_ENDPOINT_URL") or "https://s3.amazonaws.com")
+    if endpoint is None:
         raise WrongUsage("AWS_ENDPOINT_URL must be http://host:port or https://host:port, without keys and path")
-    access_key, secret_key = bucket_setting("AWS_ACCESS_KEY_ID"), bucket_setting("AWS_SECRET_ACCESS_KEY")
+    access_key, secret_key = _setting("AWS_ACCESS_KEY_ID"), _setting("AWS_SECRET_ACCESS_KEY")
     if not access_key or not secret_key:
         raise StoreError(f"no keys for {address}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
     http = urllib3.PoolManager(timeout=_TIMEOUT, retries=False, cert_reqs="CERT_REQUIRED", ca_certs=_authorities())
-    client = Minio(
-        server.netloc,
-        access_key=access_key,
-        secret_key=secret_key,
-        session_token=bucket_setting("AWS_SESSION_TOKEN"),
-        secure=server.scheme == "https",
-        region=bucket_setting("AWS_REGION") or "us-east-1",
-        http_client=http,
+    scheme, server = endpoint["scheme"].lower(), endpoint["server"]
+    try:
+        client = Minio(
+            server,
+            access_key=access_key,
+            secret_key=secret_key,
+            session_token=_setting("AWS_SESSION_TOKEN") or None,
+            secure=scheme == "https",
+            region=_setting("AWS_REGION") or "us-east-1",
+            http_client=http,
+        )
+    except ValueError as cause:
+        raise WrongUsage(f"no S3 server is at {server}: {cause}; correct AWS_ENDPOINT_URL or AWS_REGION") from cause
+    return Bucket(client, http, f"{scheme}://{server}", bucket, "".join(f"{part}/" for part in prefix))
+
+
+def _setting(name: str) -> str:
+    """Read a setting of the bucket's; a Secret made of a file ends in a line break, which no setting has."""
+    value = (bucket_setting(name) or "").strip()
+    if not re.fullmatch(r"[!-~]*", value):
+        raise WrongUsage(f"{name} holds a character that none of its values has; set it anew")
+    return value
+
+
+def _is_bucket_name(name: str) -> bool:
+    labels = name.split(".")
+    return (
+        3 <= len(name) <= 63
+        and all(re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", label) for label in labels)
+        and not all(map(str.isdecimal, labels))
     )
-    prefix = parts.path.strip("/")
-    return Bucket(client, http, f"{server.scheme}://{server.netloc}", parts.netloc, f"{prefix}/" if prefix else "")
+
+
+def _token() -> bytes:
+    """A content that nobody else writes."""
+    return uuid.uuid4().hex.encode()
 
 
 def _authorities() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
 from xml.etree.ElementTree import ParseError
 
 import urllib3
@@ -10,6 +11,11 @@ from minio.error import InvalidResponseError, MinioException, S3Error, ServerErr
 from kepler_train.contract.errors import StoreError
 
 _PASSING_CODES = {"ConditionalRequestConflict", "OperationAborted", "RequestTimeout", "SlowDown", "TooManyRequests"}
+
+NO_CONDITIONS = (
+    "without writes on condition (a PUT's If-Match and If-None-Match) those who publish at once lose models; use a "
+    "server that has them"
+)
 
 _REMEDIES = {
     "NoSuchBucket": "make the bucket, or correct the store's address",
@@ -22,7 +28,12 @@ _REMEDIES = {
     "AuthorizationHeaderMalformed": "set AWS_REGION to the bucket's region",
     "PermanentRedirect": "set AWS_REGION to the bucket's region",
     "XMinioStorageFull": "make room on the server",
+    "NotImplemented": NO_CONDITIONS,
+    "501": NO_CONDITIONS,
 }
+
+ServerFault: TypeAlias = urllib3.exceptions.HTTPError | MinioException | ParseError | UnicodeDecodeError
+"""What the client raises for a network or server gone wrong; the last two for XML that was cut, or is none."""
 
 
 def error_of(response: urllib3.BaseHTTPResponse) -> S3Error:
@@ -34,11 +45,14 @@ def error_of(response: urllib3.BaseHTTPResponse) -> S3Error:
     return error
 
 
-def is_passing(error: urllib3.exceptions.HTTPError | MinioException) -> bool:
+def is_passing(error: ServerFault) -> bool:
     """Tell whether the same request may succeed when it is sent again."""
     if isinstance(error, urllib3.exceptions.HTTPError):
         return not isinstance(error, urllib3.exceptions.SSLError | urllib3.exceptions.LocationValueError)
-    return error_status(error) in {408, 429} or error_status(error) >= 500 or _code(error) in _PASSING_CODES
+    if isinstance(error, MinioException):
+        status = error_status(error)
+        return status in {408, 429} or (status >= 500 and status != 501) or _code(error) in _PASSING_CODES
+    return True
 
 
 def error_status(error: MinioException) -> int:
@@ -52,7 +66,7 @@ def error_status(error: MinioException) -> int:
     return 0
 
 
-def explained(error: urllib3.exceptions.HTTPError | MinioException, bucket: str, endpoint: str) -> StoreError:
+def explained(error: ServerFault, bucket: str, endpoint: str) -> StoreError:
     """Make the error a person reads: what was refused by whom, and what to do. Holds no keys and no signed URL."""
     where = f"bucket {bucket} at {endpoint}"
     if isinstance(error, urllib3.exceptions.SSLError):
@@ -62,6 +76,8 @@ def explained(error: urllib3.exceptions.HTTPError | MinioException, bucket: str,
     if isinstance(error, urllib3.exceptions.HTTPError):
         kind = type(error).__name__
         return StoreError(f"cannot reach {where} ({kind}); is the server up, and is AWS_ENDPOINT_URL its address?")
+    if not isinstance(error, MinioException):
+        return StoreError(f"{where} answers what is cut or no XML, each time it was asked; is it an S3 server?")
     code = _code(error) or f"HTTP {error_status(error)}"
     remedy = _REMEDIES.get(code)
     if remedy is None:

@@ -73,6 +73,43 @@ def half_body(handler: _Handler) -> None:
     handler.cut()
 
 
+def cut_document(handler: _Handler) -> None:
+    """The server is overloaded, and its answer in XML ends in the middle, as if it were whole."""
+    handler.answer(503, [("Content-Type", "application/xml")], b"<Error><Code>Slow")
+
+
+def garbled_document(handler: _Handler) -> None:
+    """The same, and what there is of it is no UTF-8."""
+    handler.answer(503, [("Content-Type", "application/xml")], b"<Error><Code>\xff</Code></Error>")
+
+
+def empty_body(handler: _Handler) -> None:
+    """The answer's body is empty, and said to be whole."""
+    status, headers, _ = handler.forward()
+    handler.answer(status, headers, b"")
+
+
+def short_body(handler: _Handler) -> None:
+    """The answer's body ends in the middle, and is said to be whole."""
+    status, headers, body = handler.forward()
+    handler.answer(status, headers, body[: len(body) // 2])
+
+
+def overlook(condition: str) -> Fault:
+    """The server is one that does not know a condition of a write, and writes."""
+
+    def fault(handler: _Handler) -> None:
+        del handler.headers[condition]
+        handler.pass_on()
+
+    return fault
+
+
+def not_implemented(handler: _Handler) -> None:
+    """The server is one that refuses any condition of a write."""
+    handler.answer(501, [("Content-Type", "application/xml")], b"<Error><Code>NotImplemented</Code></Error>")
+
+
 class FaultyProxy:
     """A context manager; each request of `method` takes the next of `faults`, later ones are let through.
 
