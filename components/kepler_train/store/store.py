@@ -235,17 +235,23 @@ class Store:
         self.keys.require_signature(stored.content, signature, f"{folder}{PROVENANCE_FILE} in {self.address}")
 
     def _sign(self, stored: StoredProvenance, own: Provenance) -> None:
-        """Sign a stored provenance where no trusted key has; what somebody else may have put there is not signed."""
+        """Sign a stored provenance where no trusted key has; what somebody else may have put there is not signed.
+
+        It may name another signer: the key that was in use when its publisher was cut short.
+        """
         try:
             self._require_signature(stored)
         except DamagedModel:
-            if msgspec.structs.replace(own, published=stored.provenance.published).encode() != stored.content:
+            before = stored.provenance
+            signer = before.signed_by or own.signed_by
+            expected = msgspec.structs.replace(own, published=before.published, signed_by=signer)
+            if expected.encode() != stored.content:
                 raise self._holds_other_content(own.group, own.model_name, own.version) from None
         else:
             return
         key = version_key(own.group, own.model_name, own.version, SIGNATURE_FILE)
-        before = self.objects.get(key)
-        self.objects.put_if(key, self.keys.sign(stored.content).encode(), before.etag if before else None)
+        present = self.objects.get(key)
+        self.objects.put_if(key, self.keys.sign(stored.content).encode(), present.etag if present else None)
         self._require_signature(stored)
 
     def _read_file(self, key: str, checksum: str) -> bytes:
