@@ -10,12 +10,13 @@ import errno
 import fcntl
 import os
 import random
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
-from kepler_train.contract.errors import StoreError
+from kepler_train.contract.errors import DamagedModel, StoreError
 from kepler_train.store.objects import LARGEST_FILE_BYTES, StoredObject, digest, require_size
 
 _LOCK = ".lock"
@@ -39,8 +40,13 @@ class Directory:
         """Read an object; its etag is its checksum."""
         with self._explained("read", key):
             try:
-                with self._path(key).open("rb") as file:
-                    require_size(os.fstat(file.fileno()).st_size, largest_bytes, key, self.address)
+                with open(self._path(key), "rb", opener=_without_waiting) as file:
+                    status = os.fstat(file.fileno())
+                    if not stat.S_ISREG(status.st_mode):
+                        raise DamagedModel(
+                            f"{key} in {self.address} is no regular file; find out who put it there, and remove it"
+                        )
+                    require_size(status.st_size, largest_bytes, key, self.address)
                     content = file.read()
             except FileNotFoundError:
                 return None
@@ -69,7 +75,7 @@ class Directory:
         """Delete an object, and the folders that it leaves empty."""
         with self._explained("delete", key), self._locked(_LOCK):
             path = self._path(key)
-            if not path.exists():
+            if not os.path.lexists(path):
                 return
             path.unlink()
             _flush_folder(path.parent)
@@ -134,6 +140,11 @@ class Directory:
                 f"cannot {action} {key} in the store {self.address}: {cause.strerror}; "
                 f"{remedy}, and run again: what was served before is still served"
             ) from cause
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file; and a pipe that somebody put in its place, which would keep its reader for ever."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _try_lock(file: int) -> bool:

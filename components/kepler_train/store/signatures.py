@@ -26,6 +26,7 @@ UNSIGNED = "KEPLER_TRAIN_UNSIGNED"
 
 _YES_OR_NO = {"": False, "0": False, "false": False, "1": True, "true": True}
 _PUBLIC_KEY = re.compile(rb"-----BEGIN PUBLIC KEY-----.*?-----END PUBLIC KEY-----", re.DOTALL)
+_ANY_BLOCK = b"-----BEGIN "
 _LARGEST_KEY_FILE_BYTES = 1 << 16
 
 
@@ -121,12 +122,13 @@ def _is_unsigned_chosen() -> bool:
 
 
 def _signing_key(file: str) -> Ed25519PrivateKey:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415 (as above)
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 (as above)
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415
     from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
 
     try:
         key = load_pem_private_key(_read(SIGNING_KEY_FILE, file), password=None)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, UnsupportedAlgorithm):
         key = None
     if not isinstance(key, Ed25519PrivateKey):
         raise WrongUsage(
@@ -137,15 +139,17 @@ def _signing_key(file: str) -> Ed25519PrivateKey:
 
 
 def _public_keys(file: str) -> list[Ed25519PublicKey]:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415 (as above)
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 (as above)
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
     from cryptography.hazmat.primitives.serialization import load_pem_public_key  # noqa: PLC0415
 
+    content = _read(VERIFY_KEYS_FILE, file)
     try:
-        keys = [load_pem_public_key(block) for block in _PUBLIC_KEY.findall(_read(VERIFY_KEYS_FILE, file))]
-    except ValueError:
+        keys = [load_pem_public_key(block) for block in _PUBLIC_KEY.findall(content)]
+    except (ValueError, UnsupportedAlgorithm):
         keys = []
     ed25519 = [key for key in keys if isinstance(key, Ed25519PublicKey)]
-    if not ed25519 or len(ed25519) < len(keys):
+    if not ed25519 or len(ed25519) < content.count(_ANY_BLOCK):
         raise WrongUsage(
             f"{VERIFY_KEYS_FILE} names {file}, which must hold public ed25519 keys and nothing else, one after the "
             "other; write one with: openssl pkey -in signing.pem -pubout"

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from kepler_train.contract.errors import NotWritable, StoreError
+from kepler_train.contract.models import version_key
 from kepler_train.store import open_store
 from tests.conftest import missing
 from tests.unit.store.processes import DONE, kill_self, outcome, start
@@ -131,6 +132,25 @@ def test_a_reader_sees_the_old_content_or_the_new_never_half(tmp_path):
         assert len(set(content)) == 1
         seen.add(content[:1])
     assert len(seen) > 1
+
+
+def test_a_pipe_in_a_files_place_is_named_and_not_waited_for(tmp_path):
+    store = open_store(str(tmp_path / "store"))
+    add(store, tmp_path)
+    file = tmp_path / "store" / version_key(GROUP, NAME, "1", "model.sav")
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(StoreError, match=r"model\.sav in .* is no regular file; find out who put it there"):
+        store.objects.get(version_key(GROUP, NAME, "1", "model.sav"))
+
+
+def test_a_link_that_leads_nowhere_is_deleted(tmp_path):
+    objects = open_store(str(tmp_path / "store")).objects
+    objects.put_if("a/b", b"", None)
+    (tmp_path / "store" / "a" / "link").symlink_to("nowhere")
+    assert objects.list("a/") == ("a/b", "a/link")
+    objects.delete("a/link")
+    assert objects.list("a/") == ("a/b",)
 
 
 def test_a_store_that_is_a_file_is_said(tmp_path):

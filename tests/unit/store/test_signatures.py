@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import pickle
 import subprocess
 
@@ -149,6 +150,17 @@ def test_publishing_again_signs_what_lost_its_signature_but_nothing_else(address
     refuse(address, tmp_path, "was altered")
 
 
+def test_what_was_cut_short_before_its_signature_is_signed_with_the_key_that_came_since(address, tmp_path, monkeypatch):
+    added = add(open_store(address), tmp_path)
+    private, public = make_key(tmp_path, "after")
+    monkeypatch.setenv(SIGNING_KEY_FILE, str(private))
+    monkeypatch.setenv(VERIFY_KEYS_FILE, str(public))
+    store = open_store(address)
+    store.objects.delete(FOLDER + SIGNATURE_FILE)
+    assert store.add_version(tmp_path / "again", version(tmp_path / "again")) == added
+    store.fetch_version(GROUP, NAME, "1", tmp_path / "back")
+
+
 def test_who_has_public_keys_only_reads_and_cannot_publish(address, tmp_path, monkeypatch):
     add(open_store(address), tmp_path)
     monkeypatch.delenv(SIGNING_KEY_FILE)
@@ -223,7 +235,14 @@ def test_a_publisher_whom_its_own_readers_would_not_trust_is_told_at_once(no_key
         open_store(str(tmp_path))
 
 
-@pytest.mark.parametrize("content", [b"", b"not a key", b"\xff" * 100, None, "rsa", "swapped"])
+def unknown_key(label: str) -> bytes:
+    """A key of an algorithm that nobody knows."""
+    begin = "302a300506032b6573032100" if label == "PUBLIC KEY" else "302e020100300506032b657304220420"
+    content = base64.encodebytes(bytes.fromhex(begin) + bytes(32)).decode()
+    return f"-----BEGIN {label}-----\n{content}-----END {label}-----\n".encode()
+
+
+@pytest.mark.parametrize("content", [b"", b"not a key", b"\xff" * 100, None, "rsa", "swapped", "unknown", "both"])
 @pytest.mark.parametrize("variable", [SIGNING_KEY_FILE, VERIFY_KEYS_FILE])
 def test_a_file_that_holds_no_key_is_named_and_not_shown(no_keys, tmp_path, monkeypatch, variable, content):
     file = tmp_path / "key.pem"
@@ -234,6 +253,12 @@ def test_a_file_that_holds_no_key_is_named_and_not_shown(no_keys, tmp_path, monk
         subprocess.run(public if variable == VERIFY_KEYS_FILE else ["cp", tmp_path / "rsa", file], check=True)
     elif content == "swapped":
         file = make_key(tmp_path)[0 if variable == VERIFY_KEYS_FILE else 1]
+    elif content == "unknown":
+        file.write_bytes(unknown_key("PUBLIC KEY" if variable == VERIFY_KEYS_FILE else "PRIVATE KEY"))
+    elif content == "both":
+        private, public = (key.read_bytes() for key in make_key(tmp_path, "pair"))
+        # What else is in the file of a private key is shown to nobody.
+        file.write_bytes(public + private if variable == VERIFY_KEYS_FILE else public)
     elif content is not None:
         file.write_bytes(content)
     monkeypatch.setenv(variable, str(file))
