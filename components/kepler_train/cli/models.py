@@ -52,7 +52,11 @@ def list_models(arguments: argparse.Namespace) -> int:
     from kepler_train.publish import models
     from kepler_train.store import open_store
 
-    return _print_models(models.list_served(open_store(arguments.store)), arguments.json)
+    store = open_store(arguments.store)
+    served = models.list_served(store)
+    if not served:
+        print(f"{store.address} serves nothing", file=sys.stderr)
+    return _print_models(served, arguments.json)
 
 
 def verify_models(arguments: argparse.Namespace) -> int:
@@ -111,7 +115,10 @@ def _count(word: str) -> int:
 def _days(word: str) -> timedelta:
     if not word.endswith("d") or not word[:-1].isdecimal():
         raise argparse.ArgumentTypeError(f"{word!r} is no age; write days, such as 30d")
-    return timedelta(days=int(word[:-1]))
+    try:
+        return timedelta(days=int(word[:-1]))
+    except (OverflowError, ValueError) as cause:
+        raise argparse.ArgumentTypeError(f"no store is {word[:20]!r} old; write fewer days, such as 30d") from cause
 
 
 def _model_named(name: str) -> tuple[FeatureGroup, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from kepler_train.contract.errors import DamagedModel, StoreError
+from kepler_train.contract.errors import DamagedModel, NothingServed, StoreError
 from kepler_train.contract.features import FeatureGroup
 from kepler_train.contract.models import Provenance, Score, Served, flat_name
 from kepler_train.publish import archives, dialects
@@ -58,16 +58,19 @@ def verify(store: Store) -> tuple[ServedModel, ...]:
     """Check all files of every served model, and what estimators pull, against their checksums.
 
     What estimators pull is first derived anew where it lags behind the index, as it does when a publisher was cut
-    short. Returns the list of served models, `damage` telling what is missing or altered.
+    short. Returns the list of served models, `damage` telling what is missing or altered. Raises NothingServed where
+    there is none.
     """
     try:
         if dialects.derive(store):
             _log.warning("what estimators pull from %s was not what it serves, and was derived anew", store.address)
     except StoreError as cause:  # such as without the right to write: what lags behind is then among the damage
         _log.warning("what estimators pull was not derived anew: %s", cause)
+    served = list_served(store)
+    if not served:
+        raise NothingServed(f"{store.address} serves no model to verify; publish one first, or correct the address")
     return tuple(
-        model if model.damage else msgspec.structs.replace(model, damage=_damage(store, model))
-        for model in list_served(store)
+        model if model.damage else msgspec.structs.replace(model, damage=_damage(store, model)) for model in served
     )
 
 

@@ -46,7 +46,7 @@ def plan(store: Store, keep: int, older_than: timedelta, now: datetime) -> tuple
     """Decide about every version, by group, name and age: kept are the newest `keep` of a name, and those younger.
 
     Always kept are the served version, its parent, and what was measured against it: a publisher may be about to serve
-    that.
+    that. Where the served version cannot be read, and with it which one is its parent, all of that name are kept.
     """
     index = store.read_index()
     found: list[StoredVersion] = []
@@ -54,11 +54,12 @@ def plan(store: Store, keep: int, older_than: timedelta, now: datetime) -> tuple
         newest_first = sorted(versions, key=lambda one: (one.published, one.version), reverse=True)
         served = index.served(group, model_name)
         champion = served.version if served else ""
-        parent = next((one.parent for one in versions if one.version == champion), "")
+        parent = next((one.parent for one in versions if one.version == champion and one.is_whole), None)
         for place, one in enumerate(newest_first):
             reasons = {
                 "served": one.version == champion,
                 "the way back": one.version == parent,
+                "perhaps the way back": bool(champion) and parent is None,
                 "measured against what is served": bool(champion) and one.parent == champion,
                 f"among the newest {keep}": place < keep,
                 "young": now - one.published < older_than,
@@ -117,7 +118,10 @@ def _describe(store: Store, group: FeatureGroup, model_name: str, version: str) 
         provenance = store.provenance_of(group, model_name, version).provenance
     except DamagedModel:
         return StoredVersion(group, model_name, version, _time_in(version), parent="", is_whole=False)
-    return StoredVersion(group, model_name, version, provenance.published, provenance.parent, is_whole=True)
+    published = provenance.published
+    if published.tzinfo is None:  # as somebody else's clock may have written it; ours writes UTC
+        published = published.replace(tzinfo=timezone.utc)
+    return StoredVersion(group, model_name, version, published, provenance.parent, is_whole=True)
 
 
 def _time_in(version: str) -> datetime:

@@ -167,7 +167,8 @@ def test_two_runs_that_begin_in_the_same_second_have_folders_of_their_own(kepler
 
 
 def test_an_empty_store_serves_nothing(kepler_train, tmp_path):
-    assert kepler_train("models", "list", "--json", "served.json") == (0, "", "")
+    said = f"{tmp_path / 'models'} serves nothing\n"
+    assert kepler_train("models", "list", "--json", "served.json") == (0, "", said)
     assert json.loads((tmp_path / "served.json").read_text()) == {"models": []}
     code, _, err = kepler_train("models", "show", "Full/linear")
     assert code == 1

@@ -44,6 +44,15 @@ def test_every_command_that_reports_writes_json(store, json_of):
     assert json_of("prune", "--store", address)[1]["deleted"] == []
 
 
+@pytest.mark.parametrize(("action", "ends", "said"), [("list", 0, "serves nothing"), ("verify", 1, "serves no model")])
+def test_a_store_that_serves_nothing_is_said(tmp_path, kepler_train, action, ends, said):
+    address = str(tmp_path / "mistyped")
+    code, out, err = kepler_train("models", action, "--store", address)
+    assert (code, out) == (ends, "")
+    assert f"{address} {said}" in err
+    assert not (tmp_path / "mistyped").exists()
+
+
 def test_verifying_ends_red_where_a_signature_is_gone_unless_nobody_is_to_ask(store, kepler_train, monkeypatch):
     address, _, second = store
     open_store(address).objects.delete(version_key(GROUP, NAME, second, SIGNATURE_FILE))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kepler_train.contract.errors import DamagedModel, StoreError
+from kepler_train.contract.errors import DamagedModel, NothingServed, StoreError
 from kepler_train.contract.features import FeatureGroup
 from kepler_train.contract.models import PROVENANCE_FILE, flat_name, version_key
 from kepler_train.publish import models
@@ -18,7 +18,8 @@ FLAT = flat_name(GROUP, NAME)
 
 def test_nothing_is_served_by_a_new_store(address):
     assert models.list_served(open_store(address)) == ()
-    assert models.verify(open_store(address)) == ()
+    with pytest.raises(NothingServed, match="serves no model to verify"):
+        models.verify(open_store(address))
 
 
 def test_served_models_are_listed_with_version_date_and_score(address, tmp_path):

@@ -11,7 +11,7 @@ import pytest
 
 from kepler_train.cli import main
 from kepler_train.contract.errors import StoreError
-from kepler_train.contract.models import flat_name, version_key
+from kepler_train.contract.models import PROVENANCE_FILE, SIGNATURE_FILE, flat_name, version_key
 from kepler_train.publish import models, retention, step
 from kepler_train.publish.serving import serve_again
 from kepler_train.store import open_store
@@ -64,6 +64,26 @@ def test_the_served_its_parent_and_what_was_measured_against_it_stay_whatever_is
     for version in store.versions(GROUP, NAME):
         store.fetch_version(GROUP, NAME, version, tmp_path / "back" / version)
     assert store.read_index().retired == ()
+
+
+@pytest.mark.parametrize("file", [PROVENANCE_FILE, SIGNATURE_FILE])
+def test_where_the_served_version_cannot_be_read_every_way_back_stays(tmp_path, file):
+    store = open_store(str(tmp_path / "store"))
+    made = nights(store, tmp_path, 4)
+    for number in ("1", "2"):
+        keep(store, tmp_path, number, 300, name="other")
+    store.objects.delete(version_key(GROUP, NAME, made[-1], file))
+    assert kept(store) == {made[-1]: "served", **dict.fromkeys(made[:-1], "perhaps the way back")}
+    assert {one.model_name for one in retention.plan(store, 0, 0 * DAY, NOW) if not one.kept_because} == {"other"}
+
+
+def test_what_was_published_by_a_clock_without_a_zone_has_an_age(tmp_path):
+    store = open_store(str(tmp_path / "store"))
+    described = versions.version(tmp_path / "1", number="1")
+    without_zone = (NOW - 3 * DAY).replace(tzinfo=None)
+    store.add_version(tmp_path / "1", msgspec.structs.replace(described, published=without_zone))
+    assert kept(store, days=4) == {"1": "young"}
+    assert kept(store, days=2) == {}
 
 
 def test_the_newest_and_the_young_stay_and_each_name_counts_for_itself(tmp_path):
@@ -239,5 +259,6 @@ def test_the_command_tells_first_and_deletes_only_when_told_to(tmp_path, capsys)
     result = json.loads((tmp_path / "result.json").read_text())
     assert [one["version"] for one in result["deleted"]] == list(reversed(made[:2]))
     assert {one["version"]: one["kept_because"] for one in result["versions"]}[made[3]] == "served"
-    with pytest.raises(SystemExit, match="2"):
-        main([*words, "--older-than", "soon"])
+    for age in ("soon", "9999999999d", f"{'9' * 5000}d"):
+        with pytest.raises(SystemExit, match="2"):
+            main([*words, "--older-than", age])
