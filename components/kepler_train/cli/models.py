@@ -36,6 +36,8 @@ def add_commands(commands: Any) -> None:
         if action in (show_model, roll_back):
             command.add_argument("model", metavar="GROUP/NAME", help="such as CounterOnly/linear")
             command.add_argument("--version", default="", help="the version meant")
+        if action is roll_back:
+            command.add_argument("--force", action="store_true", help="even if other libraries' versions made it")
         if action is prune_models:
             command.add_argument(
                 "--keep", type=_count, default=10, metavar="N", help="the newest of each model stay (default: 10)"
@@ -83,7 +85,12 @@ def roll_back(arguments: argparse.Namespace) -> int:
     from kepler_train.publish import models
     from kepler_train.store import open_store
 
-    served = models.rollback(open_store(arguments.store), *_model_named(arguments.model), arguments.version)
+    served = models.rollback(
+        open_store(arguments.store),
+        *_model_named(arguments.model),
+        arguments.version,
+        other_libraries=arguments.force,
+    )
     write_json(arguments.json, msgspec.to_builtins(served))
     print(f"{arguments.model} now serves {served.version}, published {served.published:%Y-%m-%d %H:%M} UTC")
     return 0

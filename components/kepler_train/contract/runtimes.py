@@ -96,12 +96,17 @@ def other_versions(made_with: Mapping[str, str]) -> str:
 
     What counts is major and minor version: a bug fix does not change what is read.
     """
-    differing = [
-        f"{library} {made_with[library]} (here {version})"
-        for library, version in installed_versions().items()
+    differing = differing_versions(made_with, installed_versions())
+    return ", ".join(f"{library} {made_with[library]} (here {version})" for library, version in differing.items())
+
+
+def differing_versions(made_with: Mapping[str, str], others: Mapping[str, str]) -> dict[str, str]:
+    """Give the versions among `others` that are of another major or minor one than a model was made with."""
+    return {
+        library: version
+        for library, version in others.items()
         if library in made_with and made_with[library].split(".")[:2] != version.split(".")[:2]
-    ]
-    return ", ".join(differing)
+    }
 
 
 def _version(distribution: str) -> str:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import msgspec
 
-from kepler_train.contract.errors import DamagedModel, NothingServed, StoreError
+from kepler_train.contract.errors import DamagedModel, NothingServed, StoreError, WrongUsage
 from kepler_train.contract.features import FeatureGroup
 from kepler_train.contract.models import Provenance, Score, Served, flat_name
+from kepler_train.contract.runtimes import differing_versions
 from kepler_train.publish import archives, dialects
 from kepler_train.publish.serving import serve_again
 from kepler_train.store import Store
@@ -74,15 +75,20 @@ def verify(store: Store) -> tuple[ServedModel, ...]:
     )
 
 
-def rollback(store: Store, group: FeatureGroup, model_name: str, version: str = "") -> Served:
+def rollback(
+    store: Store, group: FeatureGroup, model_name: str, version: str = "", *, other_libraries: bool = False
+) -> Served:
     """Serve another version that the store still has: the one before the served one, where none is named.
 
-    The version is verified first. One that is named is served even where none is, as after the index was lost.
+    The version is verified first. One that is named is served even where none is.
 
-    Raises StoreError where there is no such version, DamagedModel where it is not whole.
+    Raises StoreError where there is no such version, DamagedModel where it is not whole, WrongUsage where it was made
+    with other libraries than the served one, unless that is said to be meant.
     """
     champion = store.read_index().served(group, model_name)
     target = version or _parent(store, group, model_name, _champion(store, group, model_name))
+    if champion is not None and not other_libraries:
+        _require_same_libraries(store, group, model_name, target, champion.version)
     return go_back(store, group, model_name, target, in_place_of=champion.version if champion else "")
 
 
@@ -120,6 +126,22 @@ def _parent(store: Store, group: FeatureGroup, model_name: str, champion: Served
     if not parent:
         raise StoreError(f"{champion.version} is the first version of {group.value}/{model_name}; there is none before")
     return parent
+
+
+def _require_same_libraries(store: Store, group: FeatureGroup, model_name: str, version: str, champion: str) -> None:
+    """Raise WrongUsage where estimators that load the champion might not load a version."""
+    made_with = store.provenance_of(group, model_name, version).provenance.candidate.runtime
+    try:
+        served_with = store.provenance_of(group, model_name, champion).provenance.candidate.runtime
+    except DamagedModel:
+        return  # nobody can tell, and a damaged champion has to be replaced
+    differing = differing_versions(made_with, served_with)
+    if differing:
+        libraries = ", ".join(f"{library} {made_with[library]} (now {other})" for library, other in differing.items())
+        raise WrongUsage(
+            f"{version} of {group.value}/{model_name} was made with {libraries}, and an estimator that loads "
+            "what is served now might not load it; if yours do, add --force"
+        )
 
 
 def _damage(store: Store, model: ServedModel) -> str:

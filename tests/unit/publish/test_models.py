@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from kepler_train.contract.errors import DamagedModel, NothingServed, StoreError
+from kepler_train.cli import main
+from kepler_train.contract.errors import DamagedModel, NothingServed, StoreError, WrongUsage
 from kepler_train.contract.features import FeatureGroup
-from kepler_train.contract.models import PROVENANCE_FILE, flat_name, version_key
-from kepler_train.publish import models
+from kepler_train.contract.models import CANDIDATE_FILE, PROVENANCE_FILE, flat_name, read_candidate, version_key
+from kepler_train.publish import models, step
 from kepler_train.store import open_store
-from tests.unit.publish.candidates import GROUP, NAME, publish
+from tests.unit.publish.candidates import GROUP, NAME, publish, write
 from tests.unit.publish.serving import ARCHIVES, FOLDER, assert_serves, copy_of
 from tests.unit.store import versions
 
@@ -138,6 +140,24 @@ def test_going_back_serves_the_version_before_and_then_the_one_before_that(addre
         models.rollback(store, GROUP, NAME)
     models.rollback(store, GROUP, NAME, made[2].version)
     assert_serves(address, {FLAT: made[2].version})
+
+
+def test_a_version_made_with_other_libraries_is_not_gone_back_to_unless_that_is_meant(tmp_path):
+    address = str(tmp_path / "store")
+    made = [""]
+    for run, sklearn in (("1", "1.8.0"), ("2", "1.9.0"), ("3", "1.9.1")):
+        candidate, decision = write(tmp_path, run, champion=made[-1])
+        runtime = {"python": "3.11.7", "sklearn": sklearn, "numpy": "2.4.0"}
+        msgspec.structs.replace(read_candidate(candidate), runtime=runtime).write(candidate / CANDIDATE_FILE)
+        made.append(step.run(candidate, decision, address).version)
+    store = open_store(address)
+    models.rollback(store, GROUP, NAME)
+    with pytest.raises(WrongUsage, match=r"made with sklearn 1\.8\.0 \(now 1\.9\.0\), .* add --force"):
+        models.rollback(store, GROUP, NAME)
+    assert_serves(address, {FLAT: made[2]})
+    assert main(["models", "rollback", f"{GROUP.value}/{NAME}", "--store", address]) == 2
+    assert main(["models", "rollback", f"{GROUP.value}/{NAME}", "--store", address, "--force"]) == 0
+    assert_serves(address, {FLAT: made[1]})
 
 
 def test_after_going_back_the_next_model_is_measured_against_what_is_served(address, tmp_path):
