@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 
 def add_commands(commands: Any) -> None:
     """Add `models` with its own commands."""
-    models = commands.add_parser("models", help="what the store serves: list, show, verify, rollback, prune")
+    models = commands.add_parser("models", help="what the store serves: list, show, verify, rollback, restore, prune")
     actions = models.add_subparsers(required=True, metavar="ACTION")
     for name, action, help_text in (
         ("list", list_models, "list the served models"),
         ("show", show_model, "tell where a version comes from"),
         ("verify", verify_models, "check every served file against its signature and checksum"),
         ("rollback", roll_back, "serve the version before, or the one that is named"),
+        ("restore", restore_index, "rebuild a lost index of what estimators are given"),
         ("prune", prune_models, "delete old versions that are neither served nor next to it"),
     ):
         command = actions.add_parser(name, help=help_text)
@@ -94,6 +95,17 @@ def roll_back(arguments: argparse.Namespace) -> int:
     write_json(arguments.json, msgspec.to_builtins(served))
     print(f"{arguments.model} now serves {served.version}, published {served.published:%Y-%m-%d %H:%M} UTC")
     return 0
+
+
+def restore_index(arguments: argparse.Namespace) -> int:
+    """Rebuild a lost index and print what it serves."""
+    from kepler_train.publish import models
+    from kepler_train.publish.restore import restore
+    from kepler_train.store import open_store
+
+    store = open_store(arguments.store)
+    restore(store)
+    return _print_models(models.list_served(store), arguments.json)
 
 
 def prune_models(arguments: argparse.Namespace) -> int:

@@ -60,6 +60,18 @@ def derive(store: Store) -> bool:
     raise IndexConflict(f"others kept changing {_folder('')} in {store.address}; run again, nothing is lost")
 
 
+def given(store: Store) -> dict[str, str]:
+    """What estimators are given, by the folders' own word: flat name to the checksum of its version's provenance.
+
+    A publisher that was cut short may have left a name the folder beside only.
+    """
+    found = {}
+    for folder, files in sorted(_list_folders(store).items(), key=lambda entry: ("@" not in entry[0], entry[0])):
+        if METADATA_FILE in files:
+            found[folder.partition("@")[0]] = _read_sums(store, folder).get(PROVENANCE_FILE, "")
+    return found
+
+
 class _WouldWrite(Exception):
     """There is something to be done."""
 

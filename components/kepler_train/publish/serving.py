@@ -40,7 +40,7 @@ def keep_serving(store: Store, group: FeatureGroup, model_name: str, version: st
         served = index.served(group, model_name)
         if served is None or served.version != version:
             return index
-        return _with(index, group, model_name, msgspec.structs.replace(served, new=False))
+        return with_served(index, group, model_name, msgspec.structs.replace(served, new=False))
 
     store.update_index(change)
 
@@ -89,11 +89,12 @@ def _serve(
             new=back is None,
             taken_back=tuple(taken_back[name] for name in sorted(taken_back) if name not in {version, ""}),
         )
-        return _with(msgspec.structs.replace(index, runtime=runtime), group, model_name, served)
+        return with_served(msgspec.structs.replace(index, runtime=runtime), group, model_name, served)
 
     return store.update_index(change).models[group.value][model_name]
 
 
-def _with(index: Index, group: FeatureGroup, model_name: str, served: Served) -> Index:
+def with_served(index: Index, group: FeatureGroup, model_name: str, served: Served) -> Index:
+    """Let a copy of the index serve this under a name."""
     models = {**index.models, group.value: {**index.models.get(group.value, {}), model_name: served}}
     return msgspec.structs.replace(index, models=models)

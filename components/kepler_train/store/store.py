@@ -33,6 +33,7 @@ from kepler_train.store.signatures import Keys
 
 MOST_RUNS = 400
 """Records kept of runs: more than a year of nights."""
+_DERIVED = "estimator/"
 _INDEX_ATTEMPTS = 40
 _SHOWN = 200
 """Characters of what somebody else may have written."""
@@ -66,7 +67,7 @@ class Store:
         return self.objects.address
 
     def read_index(self) -> Index:
-        """Read what is served: nothing, where nobody has published yet."""
+        """Read what is served: nothing, where nobody has published yet; raises StoreError where the index was lost."""
         return self._index()[0]
 
     def update_index(self, change: Callable[[Index], Index]) -> Index:
@@ -87,6 +88,16 @@ class Store:
             time.sleep(random.uniform(0, min(1.0, 0.02 * 2**attempt)))
         raise IndexConflict(
             f"the index of {self.address} changed {_INDEX_ATTEMPTS} times between read and write; run again"
+        )
+
+    def create_index(self, make: Callable[[], Index]) -> Index:
+        """Put an index where there is none; raises StoreError where there is one, before it is made or since."""
+        if self.objects.get(INDEX_KEY) is None:
+            index = make()
+            if self.objects.put_if(INDEX_KEY, index.encode(), None):
+                return index
+        raise StoreError(
+            f"{self.address} has an {INDEX_KEY}, and nothing was restored; if it is damaged, delete it, then restore"
         )
 
     def add_version(self, folder: Path, provenance: Provenance) -> Provenance:
@@ -148,7 +159,7 @@ class Store:
         """
         _require_plain_names(model_name, version)
         stored = self._find_provenance(group, model_name, version)
-        served = self.read_index().served(group, model_name)
+        served = self._stored_index()[0].served(group, model_name)
         is_served = served is not None and served.version == version
         key = version_key(group, model_name, version, PROVENANCE_FILE)
         if stored is None:
@@ -188,6 +199,18 @@ class Store:
                 _log.warning("%s in %s is passed over: %s", key, self.address, cause)
 
     def _index(self) -> tuple[Index, str | None]:
+        """Read the index and its etag, where it was not lost: what is derived from it is never there without it."""
+        index, etag = self._stored_index()
+        if etag is None and self.objects.list(_DERIVED):
+            index, etag = self._stored_index()  # perhaps the first publisher of all was here between the two looks
+            if etag is None:
+                raise StoreError(
+                    f"{self.address} has lost its {INDEX_KEY}, for it still gives models to estimators; rebuild it of "
+                    "these: kepler-train models restore"
+                )
+        return index, etag
+
+    def _stored_index(self) -> tuple[Index, str | None]:
         stored = self.objects.get(INDEX_KEY, LARGEST_DOCUMENT_BYTES)
         if stored is None:
             return Index(), None
@@ -200,7 +223,7 @@ class Store:
             if group not in _GROUPS or len(names) != 2 or not all(map(is_plain, names)):
                 raise StoreError(
                     f"{INDEX_KEY} in {self.address} names {full_name[:_SHOWN]!r}, which no publisher writes; find "
-                    "out who else may write there, and restore the index"
+                    "out who else may write there, delete the index, and rebuild it: kepler-train models restore"
                 )
         return index, stored.etag
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from kepler_train.cli import main
-from kepler_train.contract.errors import DamagedModel, NothingServed, NotWritable, WrongUsage
+from kepler_train.contract.errors import DamagedModel, NothingServed, NotWritable, StoreError, WrongUsage
 from kepler_train.contract.models import flat_name, version_key
 from kepler_train.estimators.folder_estimator import FolderEstimator, request_for
 from kepler_train.estimators.unix_socket import ask, listening
@@ -127,6 +127,10 @@ def test_a_store_that_serves_nothing_takes_nothing_away(address, tmp_path):
     store, into = open_store(address), tmp_path / "models"
     sync(store, "d351cbf", into)
     store.objects.delete("index.json")
+    with pytest.raises(StoreError, match=r"has lost its index\.json"):
+        sync(store, "d351cbf", into)
+    for key in store.objects.list("estimator/"):
+        store.objects.delete(key)
     with pytest.raises(NothingServed, match="serves no model; what estimators have stays as it is"):
         sync(store, "d351cbf", into)
     assert set(contents(into)) == {FLAT}
