@@ -1,7 +1,7 @@
 """Zip archives with their files at the root: the same files give the same bytes, and nothing hostile is unpacked.
 
 The estimator unpacks whatever it was given. Here an archive is looked through first, and refused as a whole for one
-name, one kind of file or one size that no published model has: nothing of it is written then.
+name, one kind of file or compression or one size that no published model has: nothing of it is written then.
 """
 
 from __future__ import annotations
@@ -88,6 +88,8 @@ def _require_plain_files(entries: list[zipfile.ZipInfo], origin: str) -> None:
         kind = stat.S_IFMT(entry.external_attr >> 16)
         if kind not in {0, stat.S_IFREG}:
             raise NotLoadable(f"{name}, which is a link or another special file; a model has plain files only")
+        if entry.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+            raise NotLoadable(f"{name}, which is compressed in a way that no published model is; publish it again")
         if entry.file_size > MOST_EXPANSION * max(entry.compress_size, 1):
             raise NotLoadable(f"{name}, {entry.file_size} bytes made of {entry.compress_size}; no model is so empty")
     total = sum(entry.file_size for entry in entries)

@@ -57,6 +57,11 @@ def test_a_compressed_archive_of_another_tool_is_read():
     assert zips.unpack(zipped(*FILES.items(), compression=zipfile.ZIP_DEFLATED), URL) == FILES
 
 
+@pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_an_archive_that_is_compressed_in_another_way_is_refused(compression):
+    assert "'model.sav', which is compressed in a way" in refusal(zipped(*FILES.items(), compression=compression))
+
+
 @pytest.mark.parametrize(
     "name",
     [
