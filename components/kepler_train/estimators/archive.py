@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 from kepler_train.contract.errors import NotLoadable
 from kepler_train.contract.features import ARCHITECTURE
 from kepler_train.contract.models import ABS_POWER, DYN_POWER, METADATA_FILE, SCALER_FILE
+from kepler_train.estimators.exporter_request import REFUSED, data_frame, read_request
 from kepler_train.estimators.model_files import brief, keras_model, names, read_flat_object, unpickled
 from kepler_train.estimators.zips import MOST_BYTES, pack, unpack, write_files
 
@@ -125,14 +126,15 @@ class Estimator:
 
         Raises NotLoadable where the estimator would have answered an error, or nothing.
         """
-        asked = _parsed(request)
+        asked = _read_request(request)
+        frame = _data_frame(asked)
         output_type = asked["output_type"]
         if output_type not in self.loaded:
             self.loaded[output_type] = self._fetch(output_type, asked["metrics"], asked.get("filter", ""))
         model = self.loaded[output_type]
         try:
-            rows = _data_frame(asked)[list(model.metadata.features)].to_numpy()
-        except (KeyError, ValueError, IndexError, TypeError) as cause:
+            rows = frame[list(model.metadata.features)].to_numpy()
+        except KeyError as cause:
             raise NotLoadable(
                 f"a request does not fit {model.metadata.model_name}: {brief(cause)}; {_SILENT}"
             ) from cause
@@ -293,27 +295,22 @@ def _get(url: str) -> bytes:
         raise NotLoadable(f"cannot get {url}: {brief(cause)}; {_ENDS}") from cause
 
 
-def _parsed(request: bytes) -> dict[str, Any]:
-    refused = "the estimator would answer an error"
-    try:
-        asked = json.loads(request)
-    except (ValueError, RecursionError) as cause:
-        raise NotLoadable(f"a request is no JSON: {cause}; {refused}") from cause
-    if not isinstance(asked, dict) or not set(_REQUEST_KEYS) <= set(asked) <= {*_REQUEST_KEYS, *_OPTIONAL_REQUEST_KEYS}:
-        raise NotLoadable(f"a request has the keys {', '.join(_REQUEST_KEYS)} and no others; {refused}")
+def _read_request(request: bytes) -> dict[str, Any]:
+    asked = read_request(request, _REQUEST_KEYS, _OPTIONAL_REQUEST_KEYS)
     if asked["output_type"] not in OUTPUT_TYPES:
-        raise NotLoadable(f"a request asks for {asked['output_type']!r}, not {' or '.join(OUTPUT_TYPES)}; {refused}")
+        raise NotLoadable(f"a request asks for {asked['output_type']!r}, not {' or '.join(OUTPUT_TYPES)}; {REFUSED}")
     if not asked["values"]:
         raise NotLoadable("a request without rows ends the estimator")
     return asked
 
 
-def _data_frame(asked: Mapping[str, Any]) -> pd.DataFrame:
-    import pandas as pd
-
-    frame = pd.DataFrame(asked["values"], columns=asked["metrics"])
-    for index, feature in enumerate(asked["system_features"]):
-        frame[feature] = [asked["system_values"][index]] * len(frame)
+def _data_frame(asked: dict[str, Any]) -> pd.DataFrame:
+    frame = data_frame(asked)
+    try:
+        for index, feature in enumerate(asked["system_features"]):
+            frame[feature] = [asked["system_values"][index]] * len(frame)
+    except Exception as cause:
+        raise NotLoadable(f"a request's system features are none: {brief(cause)}; {REFUSED}") from cause
     return frame
 
 

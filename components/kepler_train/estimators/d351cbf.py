@@ -54,6 +54,17 @@ class Metadata:
 
 
 @dataclass(frozen=True)
+class Listed:
+    """What the estimator chooses a model by; whether the model is of any use shows only when it is asked."""
+
+    model_name: str
+    """Its folder's."""
+    features: tuple[Any, ...]
+    """What is no name is in no request, so that the model is never chosen."""
+    errors: dict[str, float]
+
+
+@dataclass(frozen=True)
 class Model:
     """A model as the estimator holds it: a scaler, transformers, and the model itself."""
 
@@ -130,36 +141,44 @@ def load(folder: Path, served_as: str | None = None) -> Model:
     return Model(metadata, transformers, read(folder / metadata.model_file, _SILENT))
 
 
-def rank(models: Path, error_keys: Sequence[str] = ("mae",)) -> list[Metadata]:
+def rank(models: Path, error_keys: Sequence[str] = ("mae",)) -> list[Listed]:
     """List a folder of models as the estimator does when it starts, the smallest error first.
 
-    By metadata alone: a model whose files are broken is there as well, one whose metadata it would drop is not. The
-    estimator leaves ties to chance; here the name decides.
+    One whose metadata it drops is not there. Any other is, even if nothing else about it is right: it may be chosen,
+    and silences the node then. The estimator leaves ties to chance; here the name decides.
+
+    Raises NotLoadable where the estimator would not start, or would end when it is asked.
     """
-    known: list[tuple[list[float], str, Metadata]] = []
+    known: list[Listed] = []
     for folder in (path for path in models.iterdir() if path.is_dir()):
+        path = folder / METADATA_FILE
         try:
-            metadata = read_metadata(folder)
+            content = read_flat_object(path, REQUIRED_KEYS, _DROPPED)
         except NotLoadable:
             continue
-        known.append(([metadata.errors.get(key, math.inf) for key in error_keys], folder.name, metadata))
-    return [metadata for *_, metadata in sorted(known, key=lambda entry: entry[:2])]
+        if not isinstance(content["features"], list):
+            raise NotLoadable(f"{path}: features are no list: the estimator would end at the first request")
+        known.append(Listed(folder.name, tuple(content["features"]), _errors(path, content)))
+    return sorted(known, key=lambda model: ([model.errors.get(key, math.inf) for key in error_keys], model.model_name))
 
 
-def select(ranked: Sequence[Metadata], features: Sequence[str]) -> Metadata:
+def select(ranked: Sequence[Listed], features: Sequence[str]) -> Listed:
     """Choose a model as the estimator does: the first whose features are all in the request.
 
     Raises NotLoadable where there is none, and the estimator would answer no powers.
     """
-    for metadata in ranked:
-        if set(metadata.features) <= set(features):
-            return metadata
+    for listed in ranked:
+        if all(feature in features for feature in listed.features):
+            return listed
     names = ", ".join(features)
     raise NotLoadable(f"none of {len(ranked)} models can do with {names}; the estimator would answer no powers")
 
 
 def read_metadata(folder: Path, served_as: str | None = None) -> Metadata:
-    """Read and check a model's metadata; raises NotLoadable where the estimator would drop the model for it."""
+    """Read and check a model's metadata.
+
+    Raises NotLoadable where the estimator would drop the model for it, answer no powers, or not start.
+    """
     path = folder / METADATA_FILE
     content = read_flat_object(path, REQUIRED_KEYS, _DROPPED)
     name = served_as if served_as is not None else folder.name

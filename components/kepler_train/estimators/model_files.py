@@ -82,12 +82,17 @@ def brief(cause: Exception) -> str:
     return f"{type(cause).__name__}: {lines[0][:200]}" if lines else type(cause).__name__
 
 
+def holds_object(value: Any) -> bool:
+    """Tell whether there is a JSON object in a value: the estimators make more of one than its content."""
+    return isinstance(value, dict) or (isinstance(value, list) and any(holds_object(item) for item in value))
+
+
 def _json_object(path: Path, dropped: str) -> dict[str, Any]:
     try:
         if path.stat().st_size > _METADATA_BYTES:
             raise NotLoadable(f"{path} is larger than {_METADATA_BYTES} bytes; no model needs that")
         content = json.loads(path.read_text(encoding="utf-8"))
-        nested = _holds_object(list(content.values())) if isinstance(content, dict) else False
+        nested = holds_object(list(content.values())) if isinstance(content, dict) else False
     except (OSError, ValueError, RecursionError) as cause:
         raise NotLoadable(f"cannot read {path}: {cause}; {dropped}") from cause
     if not isinstance(content, dict):
@@ -95,7 +100,3 @@ def _json_object(path: Path, dropped: str) -> dict[str, Any]:
     if nested:
         raise NotLoadable(f"{path} holds an object within the object: {dropped}")
     return content
-
-
-def _holds_object(value: Any) -> bool:
-    return isinstance(value, dict) or (isinstance(value, list) and any(_holds_object(item) for item in value))

@@ -35,11 +35,13 @@ class Estimator(Protocol):
 
 def serve(estimator: Estimator, listener: socket.socket) -> None:
     """Answer one connection after the other, until the listener is shut down."""
-    with suppress(OSError):
-        while True:
+    while True:
+        try:
             connection, _ = listener.accept()
-            with connection:
-                _answer(estimator, connection)
+        except OSError:
+            return
+        with connection, suppress(ConnectionError):  # whoever leaves before the answer does without
+            _answer(estimator, connection)
 
 
 def ask(path: Path, request: bytes) -> list[float] | float:
@@ -89,7 +91,10 @@ def main() -> None:
     parser.add_argument("models", type=Path)
     parser.add_argument("--err", default="mae", help="error keys to choose the model by (default: mae)")
     arguments = parser.parse_args()
-    estimator = FolderEstimator(arguments.models, arguments.err.split(","))
+    try:
+        estimator = FolderEstimator(arguments.models, arguments.err.split(","))
+    except NotLoadable as error:
+        parser.exit(1, f"{error}\n")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(arguments.socket))
         listener.listen(1)

@@ -20,7 +20,8 @@ from tests.unit.estimators.models import (
     write_model,
 )
 
-ROWS = np.array([[1.0, 2.0, 3.0], [0.0, 0.0, 0.0], [10.0, 0.0, 0.0]])
+# Columns in one piece each, as in a data frame: what is added up in another order differs in the last digit.
+ROWS = np.asfortranarray([[1.0, 2.0, 3.0], [0.0, 0.0, 0.0], [10.0, 0.0, 0.0]])
 NAMES = ("cache_miss", "cpu_cycles", "cpu_instr")
 ROUNDING = 1e-12
 """Sums of the same products differ in their last digit by where in memory the rows lie."""
@@ -226,8 +227,11 @@ def test_an_answer_that_is_not_one_number_a_row_is_refused(tmp_path, answer, sai
         ({"values": []}, "without rows"),
         ({"output_type": "DynModelWeight"}, "asks for 'DynModelWeight'"),
         ({"output_type": "AbsPower"}, "no URL is configured for AbsPower"),
-        ({"metrics": ["cache_miss"]}, "needs cpu_cycles, cpu_instr"),
-        ({"values": [[1.0]]}, "does not fit"),
+        ({"metrics": ["cache_miss"], "values": [[1.0]]}, "needs cpu_cycles, cpu_instr"),
+        ({"values": [[1.0]]}, "do not fit its metrics"),
+        ({"values": {"a": 1}}, "an object within the object"),
+        ({"metrics": 5}, "no list of names"),
+        ({"system_features": 5}, "system features are none"),
     ],
 )
 def test_a_request_that_the_estimator_does_not_answer_is_refused(folder, change, said):

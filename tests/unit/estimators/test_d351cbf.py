@@ -268,3 +268,30 @@ def test_a_model_with_refused_metadata_is_not_chosen(tmp_path):
     write_model(tmp_path / "whole", linear([1, 1, 1]), mae=1.0)
     (tmp_path / "a file").touch()
     assert d351cbf.select(d351cbf.rank(tmp_path), COUNTERS).model_name == "whole"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"model_name": "other"}, {"model_file": ""}, {"model_file": "../whole/model.sav"}, {"features": []}],
+)
+def test_a_model_that_could_never_answer_still_wins_by_its_metadata(tmp_path, change):
+    change_metadata(write_model(tmp_path / "broken", linear([1, 1, 1]), mae=0.5), **change)
+    write_model(tmp_path / "whole", linear([1, 1, 1]), mae=1.0)
+    assert d351cbf.select(d351cbf.rank(tmp_path), COUNTERS).model_name == "broken"
+
+
+@pytest.mark.parametrize("features", [[3], ["curr_cpu_instr", None], [["curr_cpu_instr"]]])
+def test_features_that_no_request_has_are_never_chosen(tmp_path, features):
+    write_model(tmp_path / "odd", linear([1]), features=features, mae=0.5)
+    write_model(tmp_path / "whole", linear([1, 1, 1]), mae=1.0)
+    assert d351cbf.select(d351cbf.rank(tmp_path), COUNTERS).model_name == "whole"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"), [({"mae": "small"}, "would not start"), ({"features": 7}, "would end at the first request")]
+)
+def test_a_model_that_ends_the_estimator_is_not_passed_over(tmp_path, change, said):
+    change_metadata(write_model(tmp_path / "broken", linear([1, 1, 1])), **change)
+    write_model(tmp_path / "whole", linear([1, 1, 1]), mae=1.0)
+    with pytest.raises(NotLoadable, match=f"broken/metadata.json.*{said}"):
+        d351cbf.rank(tmp_path)
