@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 
@@ -37,6 +38,12 @@ def estimator_files(version: Path, name: str) -> dict[str, bytes]:
     sums = {file: sha256(content).hexdigest() for file, content in {**files, METADATA_FILE: renamed}.items()}
     listed = "".join(f"{checksum}  {file}\n" for file, checksum in sums.items())
     return {**files, SUMS_FILE: listed.encode(), METADATA_FILE: renamed}
+
+
+def estimator_checksums(version: Mapping[str, str], metadata: bytes, name: str) -> dict[str, str]:
+    """Tell what SHA256SUMS lists in that folder, from the checksums of a version's files and its metadata alone."""
+    kept = {file: checksum for file, checksum in version.items() if file not in _OTHERS}
+    return {**kept, METADATA_FILE: sha256(with_name(metadata, name)).hexdigest()}
 
 
 def with_name(metadata: bytes, name: str) -> bytes:

@@ -20,6 +20,7 @@ from pathlib import Path
 from kepler_train.contract.errors import DamagedModel
 from kepler_train.contract.features import FeatureGroup
 from kepler_train.contract.models import ARCHIVE_FILES, DYN_POWER, Index, Provenance
+from kepler_train.publish.champions import champion_of
 from kepler_train.store import Store
 from kepler_train.store.objects import StoredObject, digest
 
@@ -38,7 +39,7 @@ def derive_once(store: Store) -> bool:
 
     Where a champion is damaged, what stands in its place stays.
     """
-    present = {key: store.objects.get(key) for key in store.objects.list(ARCHIVES)}
+    present = {key: _read_or_delete(store, key) for key in store.objects.list(ARCHIVES)}
     index = store.read_index()
     busy = False
     for group in FeatureGroup:
@@ -69,12 +70,22 @@ def check(store: Store, group: FeatureGroup, model_name: str) -> None:
             raise DamagedModel(f"{key} in {store.address} {fact}; any run derives it anew, if the version is whole")
 
 
+def _read_or_delete(store: Store, key: str) -> StoredObject | None:
+    """Read what stands in an archive's place; what cannot be read, nobody here has put there."""
+    try:
+        return store.objects.get(key)
+    except DamagedModel as damage:
+        _log.warning("%s is deleted: %s", key, damage)
+        store.objects.delete(key)
+        return None
+
+
 def _champions(store: Store, index: Index, group: FeatureGroup) -> tuple[list[Provenance], bool]:
     """Where a group's champions come from, and whether that could be read of all."""
     found, all_read = [], True
     for model_name, served in sorted(index.models.get(group.value, {}).items()):
         try:
-            found.append(store.provenance_of(group, model_name, served.version).provenance)
+            found.append(champion_of(store, index, group, model_name, served).provenance)
         except DamagedModel as damage:
             _log.warning("%s/%s is not compared with others: %s", group.value, model_name, damage)
             all_read = False

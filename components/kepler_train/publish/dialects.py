@@ -14,9 +14,12 @@ folder with one. So, when the index names another version of a model:
 
 At every moment, and wherever a publisher is killed, each folder with metadata.json is one whole version, and each
 served name has one: the old, the new, or for a while both. Only files that are not there are ever written. Derivation
-compares with the index and repeats until nothing is left to do, so whoever publishes next finishes what was cut
-short. What no order of writes can prevent: a copy that takes place during step 2 or 3 lacks files (the copy fails) or
-mixes versions (`sha256sum -c` fails). Who wants neither takes `sync`, which reads the versions themselves.
+compares with the index, and each file with the served version's verified provenance (SHA256SUMS lies beside what it
+lists: who alters one can alter both), and repeats until nothing is left to do, so whoever publishes next finishes what
+was cut short. What no order of writes can prevent: a copy that takes place during step 2 or 3 lacks files (the copy
+fails) or mixes versions (`sha256sum -c` fails), and a publisher that sleeps for longer than its lease may mix them in
+the folder itself, until it wakes up or the next run. Who wants neither takes `sync`, which reads the versions
+themselves.
 """
 
 from __future__ import annotations
@@ -27,18 +30,20 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Mapping
-from hashlib import sha256
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kepler_train.contract.errors import DamagedModel, IndexConflict
 from kepler_train.contract.features import FeatureGroup
-from kepler_train.contract.models import METADATA_FILE, PROVENANCE_FILE, Served, flat_name
-from kepler_train.estimators.model_folder import D351CBF, SUMS_FILE, estimator_files
+from kepler_train.contract.models import METADATA_FILE, PROVENANCE_FILE, Index, Served, flat_name, version_key
+from kepler_train.estimators.model_folder import D351CBF, SUMS_FILE, estimator_checksums, estimator_files
 from kepler_train.publish import archives
+from kepler_train.publish.champions import champion_of
 from kepler_train.store import Store
-from kepler_train.store.objects import Objects
+from kepler_train.store.objects import Objects, digest
 
 _ROUNDS = 20
+_LARGEST_SUMS_BYTES = 1 << 16
 _log = logging.getLogger("kepler_train")
 
 
@@ -49,12 +54,12 @@ def derive(store: Store) -> bool:
 
     Raises IndexConflict where others keep changing the same, StoreError where the store cannot be read or written.
     """
-    damaged: set[str] = set()
-    if not _is_behind(store, damaged):
+    found = _Findings()
+    if not _is_behind(store, found):
         return False
     with store.objects.exclusive():
         for number in range(_ROUNDS):
-            busy = _derive_once(store, damaged)
+            busy = _derive_once(store, found)
             if not archives.derive_once(store) and not busy:
                 return number > 0
     raise IndexConflict(f"others kept changing {_folder('')} in {store.address}; run again, nothing is lost")
@@ -70,6 +75,18 @@ def given(store: Store) -> dict[str, str]:
         if METADATA_FILE in files:
             found[folder.partition("@")[0]] = _read_sums(store, folder).get(PROVENANCE_FILE, "")
     return found
+
+
+@dataclass
+class _Findings:
+    """What a derivation has found, so that in all its rounds it reads each version and each whole folder once."""
+
+    damaged: set[str] = field(default_factory=set)
+    """Names whose versions cannot be put in place."""
+    checksums: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
+    """Name and checksum of the provenance to what SHA256SUMS has to list."""
+    whole: set[tuple[str, str]] = field(default_factory=set)
+    """Of these, folders whose files were all read, and are those."""
 
 
 class _WouldWrite(Exception):
@@ -94,49 +111,50 @@ class _Looking:
         raise _WouldWrite(key)
 
 
-def _is_behind(store: Store, damaged: set[str]) -> bool:
+def _is_behind(store: Store, found: _Findings) -> bool:
     """Tell whether there is something to be done: mostly there is not, and then the right to read is enough."""
     looked_at = Store(_Looking(store.objects), store.keys)
     try:
-        return _derive_once(looked_at, damaged) or archives.derive_once(looked_at)
+        return _derive_once(looked_at, found) or archives.derive_once(looked_at)
     except _WouldWrite:
         return True
 
 
-def check(store: Store, name: str, served: Served) -> None:
+def check(store: Store, group: FeatureGroup, model_name: str, served: Served) -> None:
     """Read a model's folder back; raises DamagedModel where it is not, whole and unaltered, what the index serves."""
-    folder = _folder(name)
-    sums = _read_sums(store, name)
-    if sums.get(PROVENANCE_FILE) != served.provenance_sha256:
-        raise DamagedModel(f"{folder} in {store.address} is not version {served.version}, which is served; {_REMEDY}")
-    for file, checksum in sums.items():
-        stored = store.objects.get(folder + file)
-        if stored is None or _sha256(stored.content) != checksum:
-            fact = "is missing" if stored is None else "differs from its checksum"
-            raise DamagedModel(f"{folder}{file} in {store.address} {fact}; {_REMEDY}")
+    name = flat_name(group, model_name)
+    expected = _checksums(store, store.read_index(), group, model_name, served)
+    altered = _altered(store, name, expected)
+    if altered or _read_sums(store, name) != expected:
+        raise DamagedModel(
+            f"{_folder(name)}{altered or SUMS_FILE} in {store.address} is not that of version {served.version}, which "
+            "is served; any run derives it anew, if the version is whole"
+        )
 
 
-_REMEDY = "delete that folder, and roll back to the version that is served, which derives the folder again"
-
-
-def _derive_once(store: Store, damaged: set[str]) -> bool:
+def _derive_once(store: Store, found: _Findings) -> bool:
     """Do what is to be done by one look at folders and index; False if that was nothing."""
     # Folders before the index: a folder that is no longer served by the time the index is read may go.
     folders = _list_folders(store)
     current, busy = set(), False
     names = set()
-    for group, model_name, served in store.read_index().entries():
+    index = store.read_index()
+    for group, model_name, served in index.entries():
         name = flat_name(group, model_name)
         names.add(name)
-        if _is_current(store, name, folders.get(name, set()), served):
-            current.add(name)
-        elif name not in damaged:
-            busy = True
-            try:
+        version = name, served.provenance_sha256
+        try:
+            if version not in found.checksums:
+                found.checksums[version] = _checksums(store, index, group, model_name, served)
+            if _is_current(store, version, folders.get(name, set()), found):
+                current.add(name)
+            elif name not in found.damaged:
+                busy = True
                 _replace(store, name, folders, (group, model_name, served.version))
-            except DamagedModel as damage:
+        except DamagedModel as damage:
+            if name not in found.damaged:
                 _log.warning("%s keeps the folder it has: %s", name, damage)
-                damaged.add(name)
+            found.damaged.add(name)
     for folder, files in folders.items():
         name = folder.partition("@")[0]
         if folder not in names and (name in current or name not in names):
@@ -165,14 +183,21 @@ def _create(store: Store, folder: str, files: Mapping[str, bytes]) -> bool:
     next round looks anew.
     """
     for file, content in files.items():
-        key = _folder(folder) + file
-        store.objects.put_if(key, content, None)
-        stored = store.objects.get(key)
-        if stored is None or stored.content != content:
+        if not _put(store, _folder(folder) + file, content):
             _remove(store, folder, set(files))
             time.sleep(random.uniform(0, 1))
             return False
     return True
+
+
+def _put(store: Store, key: str, content: bytes) -> bool:
+    """Write a file where there is none, and tell whether this content is what can be read there then."""
+    try:
+        store.objects.put_if(key, content, None)
+        stored = store.objects.get(key)
+    except DamagedModel:
+        return False
+    return stored is not None and stored.content == content
 
 
 def _remove(store: Store, folder: str, files: set[str]) -> None:
@@ -180,16 +205,48 @@ def _remove(store: Store, folder: str, files: set[str]) -> None:
         store.objects.delete(_folder(folder) + file)
 
 
-def _is_current(store: Store, name: str, files: set[str], served: Served) -> bool:
-    if METADATA_FILE not in files or SUMS_FILE not in files:
+def _is_current(store: Store, version: tuple[str, str], files: set[str], found: _Findings) -> bool:
+    """Tell whether a name's folder, which has these files, is that of a version."""
+    name, expected = version[0], found.checksums[version]
+    if files != {*expected, SUMS_FILE} or _read_sums(store, name) != expected:
         return False
-    sums = _read_sums(store, name)
-    return sums.get(PROVENANCE_FILE) == served.provenance_sha256 and files == {*sums, SUMS_FILE}
+    if version not in found.whole and not _altered(store, name, expected):
+        found.whole.add(version)
+    return version in found.whole
+
+
+def _checksums(store: Store, index: Index, group: FeatureGroup, model_name: str, served: Served) -> dict[str, str]:
+    """What SHA256SUMS has to list in the folder of a served version; raises DamagedModel where that cannot be told."""
+    provenance, content = champion_of(store, index, group, model_name, served)
+    key = version_key(group, model_name, served.version, METADATA_FILE)
+    metadata = store.objects.get(key)
+    if metadata is None or digest(metadata.content) != provenance.files.get(METADATA_FILE):
+        raise DamagedModel(
+            f"{key} in {store.address} is missing or altered; publish a new model of this name, or go back to a "
+            "version that is whole (kepler-train models rollback)"
+        )
+    version = {**provenance.files, PROVENANCE_FILE: digest(content)}
+    return estimator_checksums(version, metadata.content, flat_name(group, model_name))
+
+
+def _altered(store: Store, name: str, expected: Mapping[str, str]) -> str:
+    """Find a file of a model's folder that is missing, altered or too large to be read; empty where there is none."""
+    for file, checksum in expected.items():
+        try:
+            stored = store.objects.get(_folder(name) + file)
+        except DamagedModel:
+            return file
+        if stored is None or digest(stored.content) != checksum:
+            return file
+    return ""
 
 
 def _read_sums(store: Store, name: str) -> dict[str, str]:
-    """File to checksum, as the folder's own list has it; empty where there is none."""
-    stored = store.objects.get(_folder(name) + SUMS_FILE)
+    """File to checksum, as the folder's own list has it; empty where there is none, or none of ours."""
+    try:
+        stored = store.objects.get(_folder(name) + SUMS_FILE, _LARGEST_SUMS_BYTES)
+    except DamagedModel:
+        return {}
     lines = stored.content.decode(errors="replace").splitlines() if stored else []
     return {file: checksum for checksum, _, file in (line.partition("  ") for line in lines)}
 
@@ -205,7 +262,3 @@ def _list_folders(store: Store) -> dict[str, set[str]]:
 
 def _folder(name: str) -> str:
     return f"estimator/{D351CBF}/{name}/" if name else f"estimator/{D351CBF}/"
-
-
-def _sha256(content: bytes) -> str:
-    return sha256(content).hexdigest()

@@ -106,7 +106,7 @@ def go_back(
         store.fetch_version(group, model_name, version, Path(scratch) / "version")
     served = serve_again(store, group, model_name, version, in_place_of, run_id=run_id)
     dialects.derive(store)
-    dialects.check(store, flat_name(group, model_name), served)
+    dialects.check(store, group, model_name, served)
     return served
 
 
@@ -150,7 +150,7 @@ def _damage(store: Store, model: ServedModel) -> str:
             store.fetch_version(model.group, model.model_name, model.version, Path(scratch) / "version")
         served = store.read_index().served(model.group, model.model_name)
         if served is not None and served.version == model.version:
-            dialects.check(store, flat_name(model.group, model.model_name), served)
+            dialects.check(store, model.group, model.model_name, served)
             archives.check(store, model.group, model.model_name)
     except DamagedModel as error:
         return str(error)

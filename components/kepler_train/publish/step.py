@@ -51,10 +51,10 @@ def run(candidate: Path, decision: Path, store: str) -> Provenance:
         provenance = target.add_version(files, composed)
         target.fetch_version(group, model_name, version, Path(scratch) / "read-back")
     served = serve_new(target, group, model_name, version, in_place_of=composed.parent)
-    name = flat_name(group, model_name)
-    _log.info("%s serves %s in place of %s", target.address, f"{name} {version}", composed.parent or "none")
+    name = f"{flat_name(group, model_name)} {version}"
+    _log.info("%s serves %s in place of %s", target.address, name, composed.parent or "none")
     dialects.derive(target)
-    dialects.check(target, name, served)
+    dialects.check(target, group, model_name, served)
     return provenance
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+from contextlib import nullcontext
+from hashlib import sha256
+
 import msgspec
 import pytest
 
@@ -9,9 +14,11 @@ from kepler_train.cli import main
 from kepler_train.contract.errors import DamagedModel, NothingServed, StoreError, WrongUsage
 from kepler_train.contract.features import FeatureGroup
 from kepler_train.contract.models import CANDIDATE_FILE, PROVENANCE_FILE, flat_name, read_candidate, version_key
+from kepler_train.estimators.model_folder import SUMS_FILE
 from kepler_train.publish import models, step
 from kepler_train.store import open_store
-from tests.unit.publish.candidates import GROUP, NAME, publish, write
+from kepler_train.store.objects import LARGEST_FILE_BYTES
+from tests.unit.publish.candidates import GROUP, NAME, publish, rewrite_decision, write
 from tests.unit.publish.serving import ARCHIVES, FOLDER, assert_serves, copy_of
 from tests.unit.store import versions
 
@@ -55,20 +62,15 @@ def test_the_served_version_or_any_other_is_shown(address, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("where", "file", "content"),
-    [
-        ("version", "model.sav", b"bit flipped"),
-        ("version", "scaler.pkl", None),
-        ("version", "DynPower.zip", b"bit flipped"),
-        ("estimator", "model.sav", b"bit flipped"),
-    ],
+    ("file", "content"),
+    [("model.sav", b"bit flipped"), ("scaler.pkl", None), ("DynPower.zip", b"bit flipped")],
 )
-def test_verifying_names_what_is_damaged_and_nothing_else(address, tmp_path, where, file, content):
+def test_verifying_names_what_is_damaged_and_nothing_else(address, tmp_path, file, content):
     published = publish(tmp_path, address)
     publish(tmp_path, address, name="other")
     store = open_store(address)
     assert [model.damage for model in models.verify(store)] == ["", ""]
-    folder = version_key(GROUP, NAME, published.version) if where == "version" else f"{FOLDER}{FLAT}/"
+    folder = version_key(GROUP, NAME, published.version)
     store.objects.delete(folder + file)
     if content:
         store.objects.put_if(folder + file, content, None)
@@ -85,6 +87,115 @@ def test_verifying_derives_what_estimators_pull_anew(address, tmp_path, lost, ca
     assert [model.damage for model in models.verify(store)] == [""]
     assert "was derived anew" in caplog.text
     assert_serves(address, {FLAT: published.version})
+
+
+def put(store, key, content):
+    """Write, whatever is there."""
+    store.objects.delete(key)
+    assert store.objects.put_if(key, content, None)
+
+
+def tamper(store, name=FLAT, file="model.sav", content=b"not what was published"):
+    """Alter a file that estimators pull, and the list of checksums beside it."""
+    put(store, f"{FOLDER}{name}/{file}", content)
+    files = {key: value for key, value in copy_of(store)[name].items() if key != SUMS_FILE}
+    sums = "".join(f"{sha256(content).hexdigest()}  {key}\n" for key, content in files.items())
+    put(store, f"{FOLDER}{name}/{SUMS_FILE}", sums.encode())
+
+
+@pytest.mark.parametrize("file", ["model.sav", "metadata.json", "extra.pkl"])
+def test_what_was_altered_with_its_checksums_is_derived_anew(address, tmp_path, file, caplog):
+    published = publish(tmp_path, address)
+    store = open_store(address)
+    tamper(store, file=file)
+    step.catch_up(address)
+    assert_serves(address, {FLAT: published.version})
+    tamper(store, file=file)
+    assert [model.damage for model in models.verify(store)] == [""]
+    assert "was derived anew" in caplog.text
+    assert_serves(address, {FLAT: published.version})
+
+
+def test_what_was_altered_with_its_checksums_is_damage_to_who_may_not_write(tmp_path, monkeypatch):
+    address = str(tmp_path / "store")
+    publish(tmp_path, address)
+    store = open_store(address)
+    tamper(store)
+
+    def refuse(*_):
+        raise StoreError("no right to write")
+
+    monkeypatch.setattr(type(store.objects), "exclusive", refuse)
+    (model,) = models.verify(store)
+    assert f"{FOLDER}{FLAT}/model.sav in {address} is not that of version {model.version}" in model.damage
+
+
+def test_a_folder_of_two_versions_that_an_overtaken_publisher_leaves_is_derived_anew(tmp_path, monkeypatch):
+    """One publisher sleeps for longer than its lease, before the last file; the other is killed before its last."""
+    address = str(tmp_path / "store")
+    first = publish(tmp_path, address, "1").version
+    objects = type(open_store(address).objects)
+    put_if, asleep = objects.put_if, []
+
+    class Killed(BaseException):
+        pass
+
+    def interrupted(self, key, content, expected):
+        if key == f"{FOLDER}{FLAT}/metadata.json":
+            asleep.append(key)
+            if len(asleep) == 2:
+                raise Killed
+            second = open_store(address).read_index().served(GROUP, NAME).version
+            with pytest.raises(Killed):
+                publish(tmp_path, address, "3", champion=second)
+            put_if(self, key, content, expected)
+            raise Killed
+        return put_if(self, key, content, expected)
+
+    candidate, decision = write(tmp_path, "2", champion=first)
+    rewrite_decision(decision, candidate=msgspec.structs.replace(versions.SCORE, mae_millijoules=1.5))
+    with monkeypatch.context() as overtaken:
+        overtaken.setattr(objects, "exclusive", lambda _: nullcontext())
+        overtaken.setattr(objects, "put_if", interrupted)
+        with pytest.raises(Killed):
+            step.run(candidate, decision, address)
+    store = open_store(address)
+    mixed = copy_of(store)[FLAT]
+    assert mixed["model.sav"] == b"model of spline 3"
+    assert json.loads(mixed["metadata.json"])["mae"] == 1.5
+    step.catch_up(address)
+    assert_serves(address, {FLAT: store.read_index().served(GROUP, NAME).version})
+
+
+@pytest.mark.parametrize(
+    "file", [f"{FOLDER}{FLAT}/model.sav", f"{FOLDER}{FLAT}/{SUMS_FILE}", f"{ARCHIVES}DynPower/{GROUP.value}.zip"]
+)
+def test_what_is_too_large_to_be_read_is_deleted_and_derived_anew(tmp_path, file):
+    address = str(tmp_path / "store")
+    first = publish(tmp_path, address, "1")
+    os.truncate(tmp_path / "store" / file, LARGEST_FILE_BYTES + 1)
+    step.catch_up(address)
+    assert_serves(address, {FLAT: first.version})
+    os.truncate(tmp_path / "store" / file, LARGEST_FILE_BYTES + 1)
+    second = publish(tmp_path, address, "2", champion=first.version)
+    assert_serves(address, {FLAT: second.version})
+    os.truncate(tmp_path / "store" / file, LARGEST_FILE_BYTES + 1)
+    models.rollback(open_store(address), GROUP, NAME)
+    assert_serves(address, {FLAT: first.version})
+
+
+def test_a_model_of_another_runtime_than_the_index_says_is_not_given_to_estimators(address, tmp_path, caplog):
+    publish(tmp_path, address)
+    store = open_store(address)
+    store.update_index(lambda index: msgspec.structs.replace(index, runtime="estimator-2022"))
+    keys = [key for folder in (f"{FOLDER}{FLAT}/", ARCHIVES) for key in store.objects.list(folder)]
+    for key in keys:
+        store.objects.delete(key)
+    step.catch_up(address)
+    assert store.objects.list("estimator/") == ()
+    assert "is of runtime current, and the index says estimator-2022" in caplog.text
+    (model,) = models.verify(store)
+    assert "is of runtime current" in model.damage
 
 
 def test_verifying_derives_anew_where_estimators_are_given_another_version(address, tmp_path):
