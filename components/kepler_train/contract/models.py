@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from kepler_train.contract.documents import Document
-from kepler_train.contract.errors import WrongUsage
+from kepler_train.contract.errors import BrokenContract, WrongUsage
 from kepler_train.contract.evidence import IdleEvidence, SplitEvidence
 from kepler_train.contract.features import FeatureGroup, group_named
 from kepler_train.contract.runtimes import CURRENT
@@ -185,7 +185,7 @@ class Decision(Document, frozen=True, kw_only=True):
     held_out: dict[str, int] = msgspec.field(default_factory=dict)
     """`pod_rows`, `node_intervals`, `blocks` judged on."""
     judged_files: dict[str, str] = msgspec.field(default_factory=dict)
-    """The files of the candidate's models that an estimator was asked with: see `checksums_of`."""
+    """The candidate's files as they were when an estimator was asked with them: see `checksums_of`."""
     whole_node: WholeNode | None = None
     """None where the candidate has no model of the whole node."""
     canary: Canary | None = None
@@ -281,12 +281,15 @@ def flat_name(group: FeatureGroup, model_name: str) -> str:
 
 
 def checksums_of(candidate: Path) -> dict[str, str]:
-    """Checksums of the files of a candidate's models: path in its folder to sha256."""
-    return {
-        f"{folder}/{file.name}": sha256(file.read_bytes()).hexdigest()
-        for folder in (MODEL_FOLDER, NODE_MODEL_FOLDER)
-        for file in sorted((candidate / folder).glob("*"))
-    }
+    """Checksums of all that is published of a candidate, its description and safe form included: path to sha256.
+
+    Raises BrokenContract for what is no file: no candidate holds it that a training pipeline's step has checked.
+    """
+    files = [candidate / CANDIDATE_FILE, *candidate.glob(SAFE_FILE)]
+    files += [file for folder in (MODEL_FOLDER, NODE_MODEL_FOLDER) for file in sorted((candidate / folder).glob("*"))]
+    if strange := [str(file) for file in files if not file.is_file()]:
+        raise BrokenContract(f"{', '.join(strange)}: no file of a model; train it again")
+    return {file.relative_to(candidate).as_posix(): sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 def read_candidate(folder: Path) -> Candidate:

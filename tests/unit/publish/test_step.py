@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -15,6 +16,7 @@ from kepler_train.contract.models import (
     METADATA_FILE,
     MODEL_FOLDER,
     PROVENANCE_FILE,
+    SAFE_FILE,
     SCALER_FILE,
     Gate,
     checksums_of,
@@ -87,18 +89,37 @@ def test_what_is_served_loads_in_an_estimator(address, tmp_path):
     assert powers == pytest.approx([10.0])
 
 
-def test_files_that_were_not_judged_are_not_published(address, tmp_path):
+@pytest.mark.parametrize("file", [f"{MODEL_FOLDER}/model.sav", f"{MODEL_FOLDER}/extra.pkl", SAFE_FILE])
+def test_files_that_were_not_judged_are_not_published(address, tmp_path, file):
     candidate, decision = write(tmp_path)
-    (candidate / MODEL_FOLDER / "model.sav").write_bytes(b"another model")
+    (candidate / file).write_bytes(b"another model")
     with pytest.raises(BrokenContract, match="does not hold the files that were judged"):
         step.run(candidate, decision, address)
     assert_serves(address, {})
+
+
+def test_a_description_that_was_changed_after_judging_is_not_published(address, tmp_path):
+    candidate, decision = write(tmp_path)
+    other = msgspec.structs.replace(read_candidate(candidate), idle_millijoules={"node": 1.0})
+    other.write(candidate / CANDIDATE_FILE)
+    with pytest.raises(BrokenContract, match="does not hold the files that were judged"):
+        step.run(candidate, decision, address)
+    assert_serves(address, {})
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.symlink_to("nowhere")], ids=["folder", "dangling"])
+def test_what_is_no_file_is_named_where_checksums_are_taken(tmp_path, make):
+    candidate, _ = write(tmp_path)
+    make(candidate / MODEL_FOLDER / "__pycache__")
+    with pytest.raises(BrokenContract, match=r"model/__pycache__: no file of a model"):
+        checksums_of(candidate)
 
 
 def test_a_store_is_of_the_runtime_of_its_first_model(address, tmp_path):
     candidate, decision = write(tmp_path)
     made = msgspec.structs.replace(read_candidate(candidate), runtime_name="estimator-2022")
     made.write(candidate / CANDIDATE_FILE)
+    rewrite_decision(decision, judged_files=checksums_of(candidate))
     published = step.run(candidate, decision, address)
     assert open_store(address).read_index().runtime == "estimator-2022"
     with pytest.raises(WrongUsage, match=r"serves models of runtime estimator-2022, not current; .* or another store"):
