@@ -47,6 +47,18 @@ _LARGEST_SUMS_BYTES = 1 << 16
 _log = logging.getLogger("kepler_train")
 
 
+@dataclass
+class _Findings:
+    """What a derivation has found, so that in all its rounds it reads each version and each whole folder once."""
+
+    damaged: set[str] = field(default_factory=set)
+    """Names whose versions cannot be put in place."""
+    checksums: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
+    """Name and checksum of the provenance to what SHA256SUMS has to list."""
+    whole: set[tuple[str, str]] = field(default_factory=set)
+    """Of these, folders whose files were all read, and are those."""
+
+
 def derive(store: Store) -> bool:
     """Make what estimators pull, of every generation, what the index says.
 
@@ -75,18 +87,6 @@ def given(store: Store) -> dict[str, str]:
         if METADATA_FILE in files:
             found[folder.partition("@")[0]] = _read_sums(store, folder).get(PROVENANCE_FILE, "")
     return found
-
-
-@dataclass
-class _Findings:
-    """What a derivation has found, so that in all its rounds it reads each version and each whole folder once."""
-
-    damaged: set[str] = field(default_factory=set)
-    """Names whose versions cannot be put in place."""
-    checksums: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
-    """Name and checksum of the provenance to what SHA256SUMS has to list."""
-    whole: set[tuple[str, str]] = field(default_factory=set)
-    """Of these, folders whose files were all read, and are those."""
 
 
 class _WouldWrite(Exception):

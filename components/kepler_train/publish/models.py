@@ -11,7 +11,7 @@ import msgspec
 
 from kepler_train.contract.errors import DamagedModel, NothingServed, StoreError, WrongUsage
 from kepler_train.contract.features import FeatureGroup
-from kepler_train.contract.models import Provenance, Score, Served, flat_name
+from kepler_train.contract.models import Provenance, Score, Served
 from kepler_train.contract.runtimes import differing_versions
 from kepler_train.publish import archives, dialects
 from kepler_train.publish.serving import serve_again
