@@ -176,7 +176,7 @@ def test_a_long_temporary_folder_leaves_the_socket_a_short_path(tmp_path, monkey
 def test_a_folder_with_which_the_estimator_would_not_start_starts_nothing(tmp_path):
     write_model(tmp_path / "models" / "m", linear([1.0, 10.0, 100.0]), mae="small")
     command = [sys.executable, "-m", "kepler_train.estimators.unix_socket", tmp_path / "socket", tmp_path / "models"]
-    ended = subprocess.run(command, capture_output=True, text=True)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert ended.returncode == 1
     assert "mae is 'small', no number" in ended.stderr
     assert "Traceback" not in ended.stderr
