@@ -12,6 +12,7 @@ from kepler_train.contract.features import ARCHITECTURE
 from kepler_train.contract.models import Candidate, Gate
 from kepler_train.contract.parts import Part, interval_batches, read_part
 from kepler_train.estimators.d351cbf import Model, Request, load
+from kepler_train.estimators.stock import require_stock
 from kepler_train.evaluate.archives import ask_for_pods
 from kepler_train.evaluate.comparison import Comparison
 from kepler_train.evaluate.predictions import predict, request_of
@@ -44,6 +45,7 @@ def try_candidate(
     if not gates[0].passed:
         return None, tuple(gates)
     try:
+        require_stock(model_folder, candidate.model_name)
         model = load(model_folder, served_as=candidate.model_name)
         gates.append(Gate(LOADS, passed=True, detail="from its files, as an estimator loads them"))
         part = read_part(part_folder)

@@ -12,6 +12,7 @@ from kepler_train.contract.models import ABS_POWER, WholeNode
 from kepler_train.contract.parts import IntervalBatch, Part, interval_batches
 from kepler_train.estimators.archive import estimator_of
 from kepler_train.estimators.d351cbf import Model, Request, load
+from kepler_train.estimators.stock import require_stock
 from kepler_train.evaluate.archives import archive_of, ask
 from kepler_train.evaluate.balance import Balance
 from kepler_train.evaluate.comparison import compare
@@ -25,6 +26,7 @@ _FAR_BEYOND = 10.0
 def judge(folder: Path, model_name: str, part_folder: Path, part: Part, scratch: Path) -> WholeNode:
     """Ask the model of the whole node in a folder as later estimators do, and score it on a held-out part."""
     try:
+        require_stock(folder, model_name)
         model = load(folder, served_as=model_name)
         _ask(folder, model, next(interval_batches(part_folder)))
         write_predictions(lambda batch: model.power_array(_sums(batch, model)), part_folder, scratch)

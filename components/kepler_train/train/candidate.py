@@ -18,6 +18,7 @@ from kepler_train.contract.models import CANDIDATE_FILE, METADATA_FILE, SCALER_F
 from kepler_train.contract.runtimes import runtime_here
 from kepler_train.contract.window import Window
 from kepler_train.estimators.d351cbf import Request, load, read_metadata
+from kepler_train.estimators.stock import require_stock
 
 if TYPE_CHECKING:
     from kepler_train.train.pipeline import Fitted, TrainPipeline
@@ -73,6 +74,7 @@ def check_model(pipeline: TrainPipeline, request: Request) -> None:
         declared = (pipeline.model_class, pipeline.model_file, tuple(pipeline.features))
         if (metadata.model_class, metadata.model_file, metadata.features) != declared:
             raise PipelineError(f"{METADATA_FILE} says other than the class declares; leave it to self.update")
+        require_stock(folder, pipeline.model_name)
         load(folder, pipeline.model_name).powers(request)
     except NotLoadable as cause:
         raise PipelineError(str(cause)) from cause

@@ -8,6 +8,7 @@ import pytest
 
 from kepler_train.contract.errors import NotLoadable
 from kepler_train.estimators import d351cbf
+from kepler_train.estimators.stock import require_stock
 from tests.unit.estimators.models import COUNTERS, unscaled
 
 keras = pytest.importorskip("keras")
@@ -71,3 +72,32 @@ def test_a_file_that_is_no_keras_model_does_not_load(tmp_path):
     (written / "model.h5").write_bytes(b"not hdf5")
     with pytest.raises(NotLoadable, match=r"model\.h5"):
         d351cbf.load(written)
+
+
+@keras.saving.register_keras_serializable(package="mine")
+class OwnDense(keras.layers.Dense):
+    pass
+
+
+@keras.saving.register_keras_serializable(package="mine")
+def own_activation(rows):
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("layer", "said"),
+    [
+        (lambda: OwnDense(1), "mine>OwnDense"),
+        (lambda: keras.layers.Dense(1, activation=own_activation), "mine>own_activation"),
+        (lambda: keras.layers.Lambda(own_activation), "a Lambda layer"),
+    ],
+)
+def test_what_only_its_author_has_is_no_stock_model(tmp_path, layer, said):
+    folder = write_keras_model(tmp_path / "net", layer())
+    with pytest.raises(NotLoadable, match=f"model.h5 holds {said}, which no estimator has"):
+        require_stock(folder, "net")
+
+
+def test_layers_of_keras_are_a_stock_model(tmp_path):
+    constrained = keras.layers.Dense(1, activation="relu", kernel_constraint=keras.constraints.NonNeg(), name="of-3")
+    require_stock(write_keras_model(tmp_path / "net", constrained, flat()), "net")

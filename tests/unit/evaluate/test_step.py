@@ -304,6 +304,15 @@ def test_a_candidate_that_estimators_drop_has_failed(tmp_path, judge):
     assert "go on without this model" in decision.reason
 
 
+def test_a_candidate_that_names_what_no_estimator_has_is_not_opened(tmp_path, judge):
+    trap = tmp_path / "opened"
+    decision = judge(write_candidate(tmp_path / "candidate", RunsCodeWhenUnpickled(trap)))
+    assert decision.failed
+    assert not gate(decision, "loads").passed
+    assert decision.reason.startswith("model.sav holds pathlib.Path.touch, which no estimator has; use")
+    assert not trap.exists()
+
+
 def nan_at_its_highest(rows):
     return np.where(rows[:, 0] == HIGHEST[0], np.nan, rows[:, 0])
 

@@ -114,6 +114,30 @@ class KeepsALambda(Counters):
         return Fitted(model=model, scaler=FunctionTransformer(lambda x: x), idle_millijoules=idle)
 
 
+class OwnRegressor(LinearRegression):
+    pass
+
+
+class KeepsAnOwnClass(Counters):
+    model_name = "keeps-an-own-class"
+
+    def fitted_of(self, model, scaler, idle):
+        own = OwnRegressor()
+        own.__dict__.update(model.__dict__)
+        return super().fitted_of(own, scaler, idle)
+
+
+def unchanged(rows):
+    return rows
+
+
+class KeepsAnOwnFunction(Counters):
+    model_name = "keeps-an-own-function"
+
+    def fitted_of(self, model, scaler, idle):
+        return Fitted(model, scaler, {"own.pkl": FunctionTransformer(unchanged)}, idle)
+
+
 class GivesToTheIdle(Counters):
     model_name = "gives-to-the-idle"
     intercept = 20_000.0

@@ -111,6 +111,8 @@ def test_a_class_may_write_the_estimators_files_itself(train):
         ("SaysOtherwise", "says other than the class declares"),
         ("NotANumber", "predicts NaN or infinity"),
         ("KeepsALambda", "scaler.pkl cannot be pickled"),
+        ("KeepsAnOwnClass", "model.sav holds tests.unit.train.authors.OwnRegressor, which no estimator has"),
+        ("KeepsAnOwnFunction", "own.pkl holds tests.unit.train.authors.unchanged, which no estimator has"),
         ("Missing", "cannot import"),
     ],
 )
