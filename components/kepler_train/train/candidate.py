@@ -8,7 +8,7 @@ import platform
 import re
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,9 +36,7 @@ def write_model(pipeline: TrainPipeline, fitted: Fitted, folder: Path) -> None:
     folder.mkdir(parents=True)
     if fitted.model is None or fitted.scaler is None:
         raise PipelineError("Fitted has no model or no scaler; an estimator needs both")
-    for name in fitted.transformers:
-        if not _TRANSFORMER_FILE.fullmatch(name) or name == SCALER_FILE:
-            raise PipelineError(f"a transformer cannot be kept as {name!r}; name it such as 'spline.pkl'")
+    _check_names(fitted.transformers)
     for name, transformer in ((SCALER_FILE, fitted.scaler), *fitted.transformers.items()):
         _write_pickle(folder / name, transformer)
     if pipeline.model_class == "keras":
@@ -66,14 +64,23 @@ def check_model(pipeline: TrainPipeline, request: Request) -> None:
             "train wrote no model; end it with `return self.update(Fitted(...))`, or write the estimator's files to "
             "self.model_folder"
         )
+    if strange := [path for path in folder.iterdir() if path.is_symlink() or not path.is_file()]:
+        raise PipelineError(f"train left {_listed(strange)} in self.model_folder, which holds plain files only")
     for name in (METADATA_FILE, SCALER_FILE, pipeline.model_file):
         if not (folder / name).is_file():
-            raise PipelineError(f"train wrote {_listed(folder)}, but no {name}")
+            raise PipelineError(f"train wrote {_listed(folder.iterdir())}, but no {name}")
     try:
         metadata = read_metadata(folder, pipeline.model_name)
         declared = (pipeline.model_class, pipeline.model_file, tuple(pipeline.features))
         if (metadata.model_class, metadata.model_file, metadata.features) != declared:
             raise PipelineError(f"{METADATA_FILE} says other than the class declares; leave it to self.update")
+        _check_names(metadata.fe_files)
+        known = {METADATA_FILE, SCALER_FILE, metadata.model_file, *metadata.fe_files}
+        if unknown := [path for path in folder.iterdir() if path.name not in known]:
+            raise PipelineError(
+                f"train left {_listed(unknown)} in self.model_folder, which {METADATA_FILE} does not name; keep there "
+                "only what an estimator reads"
+            )
         require_stock(folder, pipeline.model_name)
         load(folder, pipeline.model_name).powers(request)
     except NotLoadable as cause:
@@ -133,6 +140,11 @@ def _write_keras(path: Path, model: Any) -> None:
     model.save(str(path), include_optimizer=False)
 
 
-def _listed(folder: Path) -> str:
-    names: Sequence[str] = sorted(path.name for path in folder.iterdir())
-    return ", ".join(names)
+def _check_names(transformers: Iterable[str]) -> None:
+    for name in transformers:
+        if not _TRANSFORMER_FILE.fullmatch(name) or name == SCALER_FILE:
+            raise PipelineError(f"a transformer cannot be kept as {name!r}; name it such as 'spline.pkl'")
+
+
+def _listed(paths: Iterable[Path]) -> str:
+    return ", ".join(sorted(path.name for path in paths))

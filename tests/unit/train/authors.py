@@ -102,6 +102,48 @@ class SaysOtherwise(WritesItself):
         path.write_text(json.dumps({**json.loads(path.read_text()), "features": list(COUNTER_FEATURES)}))
 
 
+class LeavesAFolder(WritesItself):
+    model_name = "writes-itself"
+
+    def fitted_of(self, model, scaler, idle):
+        super().fitted_of(model, scaler, idle)
+        (self.model_folder / "__pycache__").mkdir()
+
+
+class LeavesALink(WritesItself):
+    model_name = "writes-itself"
+
+    def fitted_of(self, model, scaler, idle):
+        super().fitted_of(model, scaler, idle)
+        (self.model_folder / "latest").symlink_to("nowhere")
+
+
+class KeepsAFolderAsModel(WritesItself):
+    model_name = "writes-itself"
+
+    def fitted_of(self, model, scaler, idle):
+        super().fitted_of(model, scaler, idle)
+        (self.model_folder / "model.sav").unlink()
+        (self.model_folder / "model.sav").mkdir()
+
+
+class LeavesNotes(WritesItself):
+    model_name = "writes-itself"
+
+    def fitted_of(self, model, scaler, idle):
+        super().fitted_of(model, scaler, idle)
+        (self.model_folder / "provenance.json").write_text("{}")
+
+
+class NamesATransformerAsTheStoreDoes(LeavesNotes):
+    model_name = "writes-itself"
+
+    def fitted_of(self, model, scaler, idle):
+        super().fitted_of(model, scaler, idle)
+        path = self.model_folder / "metadata.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "fe_files": ["provenance.json"]}))
+
+
 class NotANumber(Counters):
     model_name = "not-a-number"
     intercept = float("nan")
