@@ -8,7 +8,7 @@ import platform
 import re
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,7 +105,7 @@ def describe(pipeline: TrainPipeline, window: Window, trained_on: dict[str, int]
         identifiability=_floats(fitted.identifiability) if fitted else {},
         trained_on=trained_on,
         train_seconds=train_seconds,
-        notes=fitted.notes if fitted else (),
+        notes=_texts(fitted.notes) if fitted else (),
     )
 
 
@@ -123,6 +123,10 @@ def runtime() -> dict[str, str]:
 
 def _floats(values: Any) -> dict[str, float]:
     return {str(name): float(value) for name, value in values.items()}
+
+
+def _texts(notes: str | Sequence[str]) -> tuple[str, ...]:
+    return (notes,) if isinstance(notes, str) else tuple(map(str, notes))
 
 
 def _write_pickle(path: Path, content: Any) -> None:

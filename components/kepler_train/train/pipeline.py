@@ -51,8 +51,8 @@ class Fitted:
     """Node to how sure that is, where the class knows."""
     identifiability: Mapping[str, float] = field(default_factory=dict)
     """Measures, by name, of how well the samples tell pods apart."""
-    notes: tuple[str, ...] = ()
-    """What a person should know of this fit."""
+    notes: Sequence[str] = ()
+    """What a person should know of this fit: one or several sentences."""
 
 
 class ModelUpdater(Protocol):
@@ -229,13 +229,14 @@ def check_declaration(pipeline: type[TrainPipeline]) -> FeatureGroup:
     """
     name = pipeline.__qualname__
     for attribute in ("model_name", "model_class", "model_file", "features"):
-        if not getattr(pipeline, attribute, None):
+        value = getattr(pipeline, attribute, None)
+        if value is None or (isinstance(value, Sequence) and not value):
             raise PipelineError(f"{name} declares no {attribute}; give it as a class attribute")
     check_model_name(name, pipeline.model_name)
-    if pipeline.model_class not in MODEL_CLASSES:
+    if not isinstance(pipeline.model_class, str) or pipeline.model_class not in MODEL_CLASSES:
         raise PipelineError(f"{name}: model_class {pipeline.model_class!r} is not {' or '.join(MODEL_CLASSES)}")
     expected = MODEL_CLASSES[pipeline.model_class]
-    if pipeline.model_file != expected:
+    if not isinstance(pipeline.model_file, str) or pipeline.model_file != expected:
         raise PipelineError(
             f"{name}: model_file {pipeline.model_file!r} does not go with model_class {pipeline.model_class!r}; "
             f"use {expected!r}"
@@ -243,8 +244,9 @@ def check_declaration(pipeline: type[TrainPipeline]) -> FeatureGroup:
     if not isinstance(pipeline.max_pod_rows, int) or pipeline.max_pod_rows < 1:
         raise PipelineError(f"{name}: max_pod_rows {pipeline.max_pod_rows!r} is no positive whole number")
     features = pipeline.features
-    if isinstance(features, str) or not all(isinstance(feature, str) for feature in features):
-        raise PipelineError(f"{name}: features {features!r} is not a sequence of names")
+    named = isinstance(features, Sequence) and all(isinstance(feature, str) for feature in features)
+    if isinstance(features, str) or not named:
+        raise PipelineError(f"{name}: features {features!r} is not a sequence of names; give a list of them")
     try:
         return group_of(features)
     except WrongUsage as cause:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from kepler_train.contract.errors import KeplerTrainError, PipelineError, WrongUsage
 from kepler_train.contract.features import FeatureGroup, group_named
+from kepler_train.train.raised import said_by
 
 if TYPE_CHECKING:
     from kepler_train.train.pipeline import TrainPipeline
@@ -97,8 +98,8 @@ def class_named(target: str) -> type[TrainPipeline]:
         )
     try:
         found = getattr(importlib.import_module(module_name), class_name)
-    except Exception as cause:
-        raise PipelineError(f"cannot import {target}: {type(cause).__name__}: {cause}") from cause
+    except (Exception, SystemExit) as cause:
+        raise PipelineError(f"cannot import {target}: {said_by(cause)}") from cause
     if not (isinstance(found, type) and issubclass(found, TrainPipeline)):
         raise PipelineError(f"{target} is not a class derived from kepler_train.TrainPipeline")
     return found

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, TextIO
 
 import msgspec
 
-from kepler_train.contract.errors import BrokenContract, KeplerTrainError, NoData, WrongUsage
+from kepler_train.contract.errors import BrokenContract, NoData, WrongUsage
 from kepler_train.contract.models import LOG_FILE, MODEL_FOLDER, NODE_MODEL_FOLDER, Candidate
 from kepler_train.contract.parts import Part, interval_batches, read_part
 from kepler_train.contract.runtimes import CURRENT, require_runtime, runtime_here
 from kepler_train.train import registry
+from kepler_train.train.raised import said_by
 from kepler_train.train.registry import Entry
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("kepler_train")
 
 _CHECKED_POD_ROWS = 100
-_LONGEST_REASON = 500
 
 
 def run(training_part: Path, pipeline: str, out: Path, runtime: str = CURRENT) -> Candidate:
@@ -59,13 +59,14 @@ def train(training_part: Path, part: Part, entry: Entry, out: Path) -> Candidate
         logger.info("train %s: %d pod rows in %d node intervals", entry, part.pod_rows, part.node_intervals)
         try:
             candidate = attempt.candidate()
+            write_candidate(candidate, out)
             logger.info("train %s: done in %.1f s", entry, candidate.train_seconds)
         except BrokenContract:
             raise
         except (Exception, SystemExit) as cause:  # noqa: BLE001 (whatever an author's class does is a recorded result)
             logger.error("train %s failed\n%s", entry, traceback.format_exc())  # noqa: TRY400
             candidate = attempt.failed(cause)
-    write_candidate(candidate, out)
+            write_candidate(candidate, out)
     return candidate
 
 
@@ -122,7 +123,7 @@ class _Attempt:
             model_class=declared.model_class if declared else "",
             features=tuple(declared.features) if declared else self.entry.group.features,
             status="failed",
-            reason=_reason(self.entry, cause),
+            reason=f"{self.entry.target}: {said_by(cause)}",
             runtime_name=runtime_here(),
             runtime=runtime(),
             train_seconds=monotonic() - self.started,
@@ -158,18 +159,11 @@ class _Attempt:
         return batch.request()[:_CHECKED_POD_ROWS, order]
 
 
-def _reason(entry: Entry, cause: BaseException) -> str:
-    """One sentence: the class, and what went wrong."""
-    said = str(cause).strip().splitlines()
-    kind = "" if isinstance(cause, KeplerTrainError) else f"{type(cause).__name__}: "
-    return f"{entry.target}: {kind}{said[0] if said else 'no message'}"[:_LONGEST_REASON]
-
-
 @contextlib.contextmanager
 def _log_to(path: Path) -> Iterator[None]:
     """Keep progress, and what a class prints, in a file; progress is also shown where it was shown before."""
     level = logger.level
-    with path.open("w", encoding="utf-8") as file:
+    with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
         log = _Log(file)
         handler = logging.StreamHandler(log)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))

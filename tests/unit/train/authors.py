@@ -58,6 +58,54 @@ class Exits(Raises):
         sys.exit("enough")
 
 
+class NoText(Exception):
+    def __str__(self):
+        raise RuntimeError
+
+
+class RaisesWithoutText(Raises):
+    model_name = "raises-without-text"
+
+    def train(self, pod_stat_data, node_stat_data, freq_data, pkg_data):
+        raise NoText
+
+
+class RaisesBrokenText(Raises):
+    model_name = "raises-broken-text"
+
+    def train(self, pod_stat_data, node_stat_data, freq_data, pkg_data):
+        print("read from a file name: \udcff")  # noqa: T201
+        raise ValueError("no such file:\n  \udcff")
+
+
+class OfNoGroup(Counters):
+    model_name = "of-no-group"
+    features = ("curr_cpu_time", "curr_cpu_cycles")
+
+
+class OfNumpy(Counters):
+    model_name = "of-numpy"
+    features = np.array(COUNTER_FEATURES)
+
+
+class GivesANote(Counters):
+    model_name = "gives-a-note"
+    notes = "few samples"
+
+    def fitted_of(self, model, scaler, idle):
+        return Fitted(model=model, scaler=scaler, idle_millijoules=idle, notes=self.notes)
+
+
+class GivesNotes(GivesANote):
+    model_name = "gives-notes"
+    notes = ["few samples"]  # noqa: RUF012
+
+
+class GivesABrokenNote(GivesANote):
+    model_name = "gives-a-broken-note"
+    notes = "of \udcff"
+
+
 class WritesNothing(Raises):
     model_name = "writes-nothing"
 

@@ -71,6 +71,13 @@ def test_what_is_no_class_is_said_to_be_none(target):
     assert detail
 
 
+def test_a_module_that_ends_the_interpreter_is_said_to_do_so(tmp_path, monkeypatch):
+    (tmp_path / "exits_when_imported.py").write_text("import sys; sys.exit(0)", encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    [detail] = failed("exits_when_imported:Mine").values()
+    assert detail == "cannot import exits_when_imported:Mine: SystemExit: 0"
+
+
 def test_the_guidelines_example_passes(tmp_path, monkeypatch):
     [example] = re.findall(r"```python\n(.*?)```", GUIDELINE.read_text(encoding="utf-8"), flags=re.DOTALL)
     (tmp_path / "guideline_example.py").write_text(example, encoding="utf-8")

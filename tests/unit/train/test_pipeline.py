@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from kepler_train.contract.errors import PipelineError, WrongUsage
@@ -33,6 +34,12 @@ def test_the_group_is_found_from_the_features_whatever_their_order():
         ({"model_class": "keras"}, "use 'model.h5'"),
         ({"features": ()}, "declares no features"),
         ({"features": "curr_cpu_time"}, "is not a sequence of names"),
+        ({"features": np.array(COUNTER_FEATURES)}, "is not a sequence of names; give a list"),
+        ({"features": property(lambda self: COUNTER_FEATURES)}, "is not a sequence of names"),
+        ({"features": 5}, "is not a sequence of names"),
+        ({"features": [["curr_cpu_time"]]}, "is not a sequence of names"),
+        ({"model_class": ["scikit"]}, "is not scikit or keras"),
+        ({"model_file": np.array(["model.sav"])}, "use 'model.sav'"),
         ({"max_pod_rows": 0}, "no positive whole number"),
     ],
 )

@@ -95,6 +95,11 @@ def test_a_streaming_class_gets_its_idle_energies_estimated(train):
     assert any("idle" in note for note in candidate.notes)
 
 
+@pytest.mark.parametrize("name", ["GivesANote", "GivesNotes"])
+def test_notes_are_one_sentence_or_several(train, name):
+    assert train(name).notes == ("few samples",)
+
+
 def test_a_class_may_write_the_estimators_files_itself(train):
     candidate = train("WritesItself")
     assert (candidate.status, candidate.reason) == ("trained", "")
@@ -106,6 +111,11 @@ def test_a_class_may_write_the_estimators_files_itself(train):
     [
         ("Raises", "ZeroDivisionError: division by zero"),
         ("Exits", "SystemExit: enough"),
+        ("RaisesWithoutText", "NoText: its message cannot be had: RuntimeError"),
+        ("RaisesBrokenText", "ValueError: no such file:; \\udcff"),
+        ("GivesABrokenNote", "surrogates not allowed"),
+        ("OfNumpy", "is not a sequence of names"),
+        ("OfNoGroup", "; BPFOnly: curr_cpu_time; KubeletOnly: container_cpu_usage_seconds_total"),
         ("WritesNothing", "wrote no model"),
         ("WritesOtherFile", "but no model.sav"),
         ("SaysOtherwise", "says other than the class declares"),
