@@ -93,7 +93,15 @@ class TrainPipeline(ABC):
 
     @property
     def model_folder(self) -> Path:
-        """Where the estimator's files are written: metadata.json, scaler.pkl, the model file."""
+        """Where the estimator's files are written: metadata.json, scaler.pkl, the model file.
+
+        Raises PipelineError for a class that writes them itself and was given a store: only `update` compares.
+        """
+        if self.store is not None and self.fitted is None:
+            raise PipelineError(
+                f"{self.model_name} was given a store, and only self.update(Fitted(...)) compares with what is served "
+                "there; call that instead of writing to self.model_folder, or give no store"
+            )
         return self.folder / MODEL_FOLDER
 
     @abstractmethod
@@ -119,7 +127,7 @@ class TrainPipeline(ABC):
     ) -> TrainingPart:
         """Align pod rows with their node's measured energy, without the blocks of time that are held out.
 
-        Raises PipelineError for frames without the columns, NoData where nothing is left to train on.
+        Raises PipelineError for frames without the columns or without times, NoData where nothing is left to train on.
         """
         from kepler_train.train.training_part import aligned, parts_of
 
@@ -141,7 +149,7 @@ class TrainPipeline(ABC):
                 idle_millijoules={node: estimate.millijoules for node, estimate in idle.items()},
                 idle_evidence={node: estimate.evidence for node, estimate in idle.items()},
             )
-        write_model(self, fitted, self.model_folder)
+        write_model(self, fitted, self.folder / MODEL_FOLDER)
         write_safe_form(fitted, self.model_class, self.folder)
         self.fitted = fitted
         if self.store is not None:

@@ -22,6 +22,8 @@ Array = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
 BATCH_INTERVALS = 1_000
+_CENTURY = (pd.Timestamp("2000-01-01", tz="UTC"), pd.Timestamp("2100-01-01", tz="UTC"))
+"""Numbers of seconds, taken for milliseconds, would be of the first weeks of 1970."""
 _ROUNDING, _ROUNDING_SHARE = 0.5, 1e-6
 """The exporter writes a node's sums from the same numbers as its pods' values, so they differ by rounding only."""
 
@@ -110,13 +112,13 @@ def aligned(
     """Align pod rows with node intervals that have a measured energy and all their pods; others are left out.
 
     A node's energy is the sum over its packages, or what the exporter says of them where no package is recorded.
-    Raises PipelineError for missing columns, NoData where nothing fits together.
+    Raises PipelineError for frames without the columns or without times, NoData where nothing fits together.
     """
     numeric = [feature for feature in features if feature != ARCHITECTURE]
     _require(pod_stat_data, "pod_stat_data", ["timestamp", "node", *numeric])
     _require(node_stat_data, "node_stat_data", ["timestamp", "node", ARCHITECTURE, "node_curr_energy_in_pkg_joule"])
     intervals = _intervals(node_stat_data, pkg_data, [_label(feature) for feature in numeric])
-    pods = pd.DataFrame({"timestamp": pod_stat_data["timestamp"], "node": pod_stat_data["node"].astype(str)})
+    pods = _by_node_and_time(pod_stat_data, "pod_stat_data")
     pods[numeric] = pod_stat_data[numeric].to_numpy(np.float64)
     known = intervals[["node", "timestamp", ARCHITECTURE]].assign(interval=np.arange(len(intervals)))
     rows = pods.merge(known, on=["node", "timestamp"], how="inner").sort_values("interval", kind="stable")
@@ -132,7 +134,7 @@ def aligned(
         energy_millijoules=intervals["energy"].to_numpy(np.float64),
         node=intervals["node"].to_numpy(str),
         cpu_architecture=intervals[ARCHITECTURE].to_numpy(str),
-        timestamp_milliseconds=_milliseconds(intervals["timestamp"]),
+        timestamp_milliseconds=intervals["timestamp"].to_numpy(np.int64),
     )
 
 
@@ -162,12 +164,13 @@ def parts_of(intervals: TrainingPart) -> tuple[TrainingPart, TrainingPart]:
 
 def _intervals(node_stat_data: pd.DataFrame, pkg_data: pd.DataFrame, labels: list[str]) -> pd.DataFrame:
     """Node intervals with a positive energy in mJ, by node and time, with their architecture and labels."""
-    nodes = pd.DataFrame({"timestamp": node_stat_data["timestamp"], "node": node_stat_data["node"].astype(str)})
+    nodes = _by_node_and_time(node_stat_data, "node_stat_data")
     nodes[labels] = node_stat_data.reindex(columns=labels).to_numpy(np.float64)
     nodes["energy"] = node_stat_data["node_curr_energy_in_pkg_joule"].to_numpy(np.float64) * 1000
     known = node_stat_data[ARCHITECTURE].notna().to_numpy()
     architectures = dict(zip(nodes["node"][known], node_stat_data[ARCHITECTURE][known].astype(str), strict=True))
     nodes = nodes.drop_duplicates(["node", "timestamp"])
+    _require(pkg_data, "pkg_data", [])
     if len(pkg_data):
         _require(pkg_data, "pkg_data", ["timestamp", "node", "pkg_id", "package_energy_millijoules"])
         nodes = _package_energies(pkg_data).merge(nodes.drop(columns="energy"), on=["node", "timestamp"], how="left")
@@ -178,13 +181,9 @@ def _intervals(node_stat_data: pd.DataFrame, pkg_data: pd.DataFrame, labels: lis
 
 def _package_energies(pkg_data: pd.DataFrame) -> pd.DataFrame:
     """Sum over packages by node and time; NaN unless each of the node's packages is there exactly once."""
-    packages = pd.DataFrame(
-        {
-            "timestamp": pkg_data["timestamp"],
-            "node": pkg_data["node"].astype(str),
-            "package": pkg_data["pkg_id"].astype(str),
-            "energy": pkg_data["package_energy_millijoules"].to_numpy(np.float64),
-        }
+    packages = _by_node_and_time(pkg_data, "pkg_data").assign(
+        package=pkg_data["pkg_id"].astype(str),
+        energy=pkg_data["package_energy_millijoules"].to_numpy(np.float64),
     )
     sums = packages.groupby(["node", "timestamp"], as_index=False).agg(
         energy=("energy", "sum"),
@@ -197,16 +196,31 @@ def _package_energies(pkg_data: pd.DataFrame) -> pd.DataFrame:
     return sums[["timestamp", "node"]].assign(energy=sums["energy"].where(complete))
 
 
-def _require(frame: pd.DataFrame, name: str, columns: list[str]) -> None:
+def _require(frame: Any, name: str, columns: list[str]) -> None:
+    if not isinstance(frame, pd.DataFrame):
+        raise PipelineError(f"{name} is a {type(frame).__name__}; give a data frame, an empty one if there is nothing")
     missing = [column for column in columns if column not in frame.columns]
     if missing:
         raise PipelineError(f"{name} lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}")
 
 
-def _milliseconds(times: pd.Series[Any]) -> Integers:
+def _by_node_and_time(frame: pd.DataFrame, name: str) -> pd.DataFrame:
+    """The two columns that frames are joined by, times in UTC milliseconds whatever their zone."""
+    times = _milliseconds(frame["timestamp"], name)
+    return pd.DataFrame({"timestamp": times, "node": frame["node"].astype(str)})
+
+
+def _milliseconds(times: pd.Series[Any], name: str) -> Integers:
     """UTC milliseconds of times with or without a zone, or of numbers that are milliseconds already."""
-    if pd.api.types.is_numeric_dtype(times):
-        return times.to_numpy(np.int64)
-    zoned = pd.to_datetime(times, utc=True)
+    numbers = pd.api.types.is_numeric_dtype(times)
+    try:
+        zoned = pd.to_datetime(times, utc=True, unit="ms" if numbers else None)
+    except (ValueError, TypeError, OverflowError) as cause:
+        raise PipelineError(f"the timestamps of {name} are no times: {cause}; give datetimes") from cause
+    if not zoned.between(*_CENTURY).all():
+        raise PipelineError(
+            f"the timestamps of {name} are missing in places, or not of this century; give datetimes, or Unix time in "
+            "milliseconds"
+        )
     milliseconds: Integers = zoned.dt.tz_localize(None).to_numpy("datetime64[ms]").astype(np.int64)
     return milliseconds

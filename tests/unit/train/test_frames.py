@@ -14,7 +14,7 @@ from kepler_train.contract.parts import interval_batches, read_part
 from kepler_train.train import synthetic
 from kepler_train.train.frames import frames_of
 from kepler_train.train.training_part import aligned, parts_of
-from tests.unit.train.authors import Counters
+from tests.unit.train.authors import Counters, WritesItself
 
 FULL = FeatureGroup.FULL
 
@@ -116,6 +116,28 @@ def test_frames_without_their_columns_or_of_two_windows_are_refused(frames):
         align(frames._replace(pod_stat_data=later))
 
 
+def test_times_may_be_in_any_zone_or_none_or_unix_milliseconds(frames):
+    expected = align(frames).timestamp_milliseconds.tolist()
+    pods, nodes, _, packages = frames
+    elsewhere = frames._replace(
+        pod_stat_data=pods.assign(timestamp=pods["timestamp"].dt.tz_convert("Europe/Berlin")),
+        node_stat_data=nodes.assign(timestamp=nodes["timestamp"].dt.tz_localize(None)),
+        pkg_data=packages.assign(timestamp=packages["timestamp"].astype("datetime64[ms, UTC]").astype("int64")),
+    )
+    assert align(elsewhere).timestamp_milliseconds.tolist() == expected
+
+
+def test_what_is_no_frame_or_no_time_is_refused_with_its_name(frames):
+    with pytest.raises(PipelineError, match="pkg_data is a NoneType; give a data frame, an empty one"):
+        align(frames._replace(pkg_data=None))
+    seconds = frames.pod_stat_data["timestamp"].astype("datetime64[s, UTC]").astype("int64")
+    for times in (seconds, seconds * 10**9, frames.pod_stat_data["timestamp"].where(seconds > seconds[0])):
+        with pytest.raises(PipelineError, match="timestamps of pod_stat_data are"):
+            align(frames._replace(pod_stat_data=frames.pod_stat_data.assign(timestamp=times)))
+    with pytest.raises(PipelineError, match="timestamps of node_stat_data are no times"):
+        align(frames._replace(node_stat_data=frames.node_stat_data.assign(timestamp="now and then")))
+
+
 class Remembers:
     """A store that notes what it was asked to decide on."""
 
@@ -150,6 +172,7 @@ def test_alone_with_a_store_what_is_held_out_judges_and_is_not_trained_on(raw_fr
     pipeline = Counters(tmp_path / "mine", store)
     decision = pipeline.train(*raw_frames)
     assert decision.improved
+    assert (pipeline.model_folder / "model.sav").is_file()
     assert store.candidate
     assert store.part.part == "held_out"
     judged = np.concatenate([batch.timestamp_milliseconds for batch in store.batches])
@@ -161,6 +184,11 @@ def test_alone_with_a_store_what_is_held_out_judges_and_is_not_trained_on(raw_fr
     assert np.concatenate([batch.pods for batch in store.batches]).tolist() == direct.pods.tolist()
     means = {node: store.part.nodes[node].mean_millijoules for node in store.part.nodes}
     assert all(200_000 < mean < 1_000_000 for mean in means.values())
+
+
+def test_a_class_that_writes_files_itself_cannot_ignore_its_store(raw_frames, tmp_path):
+    with pytest.raises(PipelineError, match="writes-itself was given a store, and only"):
+        WritesItself(tmp_path / "mine", Remembers()).train(*raw_frames)
 
 
 def test_alone_without_a_store_only_files_are_written(raw_frames, tmp_path):
