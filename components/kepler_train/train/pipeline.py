@@ -7,7 +7,9 @@ held out away from the fit, writing the files that an estimator reads, comparing
 from __future__ import annotations
 
 import re
+import shutil
 import tempfile
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -80,9 +82,15 @@ class TrainPipeline(ABC):
     """The most pod rows that `train` can take as data frames; a larger window is sampled by whole blocks of time."""
 
     def __init__(self, folder: Path | None = None, store: ModelUpdater | None = None) -> None:
-        """Make a pipeline that writes to `folder` (a new one if None) and, given a `store`, updates its champion."""
+        """Make a pipeline that writes to `folder` and, given a `store`, updates its champion.
+
+        Without a folder it has one of its own, which goes when the pipeline does.
+        """
         self.group = check_declaration(type(self))
-        self.folder = folder if folder is not None else Path(tempfile.mkdtemp(prefix=f"{self.model_name}-"))
+        if folder is None:
+            folder = Path(tempfile.mkdtemp(prefix=f"{self.model_name}-"))
+            weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        self.folder = folder
         self.store = store
         self.fitted: Fitted | None = None
         self.decision: Decision | None = None

@@ -1,7 +1,7 @@
 """A scikit-learn model beside its pickles in a form that holds no code: skops, for readers other than kepler-estimator.
 
-A pickle runs what it says when it is opened. A skops file is read only after its types were listed, and one that names
-any but scikit-learn's and NumPy's own is not written here, nor read. Keras models keep their h5, which is no pickle.
+A pickle runs what it says when it is opened. Of a skops file the types can be listed before it is read, and one that
+names any but scikit-learn's and NumPy's own is not written here. Keras models keep their h5, which is no pickle.
 """
 
 from __future__ import annotations
@@ -12,9 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zipfile import ZIP_DEFLATED
 
-from kepler_train.contract.errors import NotLoadable
 from kepler_train.contract.models import SAFE_FILE
-from kepler_train.estimators.d351cbf import Model, read_metadata
 
 if TYPE_CHECKING:
     from kepler_train.train.pipeline import Fitted
@@ -43,19 +41,3 @@ def write_safe_form(fitted: Fitted, model_class: str, folder: Path) -> None:
         logger.info("no safe form beside the pickles, since they hold %s", ", ".join(unknown))
         return
     (folder / SAFE_FILE).write_bytes(content)
-
-
-def load_safe_form(version: Path, model_name: str) -> Model:
-    """Load a version's model from its safe form; nothing is constructed that is not scikit-learn's or NumPy's own.
-
-    Raises NotLoadable where the file is missing, holds other types, or is none.
-    """
-    import skops.io
-
-    path = version / SAFE_FILE
-    metadata = read_metadata(version, model_name)
-    try:
-        parts = skops.io.load(path)  # refuses types that are not trusted by default
-        return Model(metadata, tuple(parts["transformers"]), parts["model"])
-    except Exception as cause:
-        raise NotLoadable(f"cannot load {path}: {cause}; use the pickles, if they are signed") from cause

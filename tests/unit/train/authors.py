@@ -252,6 +252,21 @@ class Unrepeatable(Counters):
         return super().fitted_of(model, scaler, idle)
 
 
+class FailsTheSecondTime(Counters):
+    model_name = "fails-the-second-time"
+    trained = 0
+
+    def fitted_of(self, model, scaler, idle):
+        FailsTheSecondTime.trained += 1
+        if FailsTheSecondTime.trained % 2 == 0:
+            raise RuntimeError("again")
+        return super().fitted_of(model, scaler, idle)
+
+
+class NamedAsOneShipped(Counters):
+    model_name = "concave"
+
+
 class InJoules(Counters):
     model_name = "in-joules"
 

@@ -53,6 +53,8 @@ def test_a_keras_and_a_scikit_pipeline_of_one_name_answer_alike(part_of, tmp_pat
         ("GivesToTheIdle", "gives nothing to a pod that does nothing", "without an intercept"),
         ("LooksAround", "gives each pod the same", "each row alone"),
         ("Unrepeatable", "gives the same when trained again", "random seeds"),
+        ("FailsTheSecondTime", "gives the same when trained again", "the second time, "),
+        ("NamedAsOneShipped", "has a name that no other", "shipped:CounterConcave of kepler-train; choose another"),
         ("InJoules", "adds up over pods", "idle energy in Fitted"),
         ("InJoules", "leaves each node an idle energy", "mJ per interval"),
     ],
@@ -62,6 +64,11 @@ def test_what_is_wrong_with_a_class_is_found_and_a_remedy_given(name, check_name
     details = [detail for check_, detail in found.items() if check_.startswith(check_name)]
     assert details
     assert remedy in details[0]
+
+
+def test_a_class_that_fails_is_trained_once(caplog):
+    failed("tests.unit.train.authors:Raises")
+    assert caplog.text.count("return 1 / 0") == 1
 
 
 @pytest.mark.parametrize("target", ["tests.unit.train.authors:Nobody", "nowhere:Mine", "Mine", "math:pi"])

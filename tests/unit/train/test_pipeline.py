@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 
@@ -71,3 +72,13 @@ def test_the_format_is_exported_without_importing_what_trains():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_a_pipeline_without_a_folder_leaves_none_behind(tmp_path):
+    own, given = Counters(), Counters(tmp_path)
+    folder = own.folder
+    assert folder.is_dir()
+    del own, given
+    gc.collect()
+    assert not folder.exists()
+    assert tmp_path.is_dir()
