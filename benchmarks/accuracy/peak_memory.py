@@ -9,14 +9,16 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from kepler_train.train.step import run
+from kepler_train.contract.parts import read_part
+from kepler_train.train.registry import find
+from kepler_train.train.step import train
 
 
 def main() -> None:
     """Train, then print the kernel's high-water mark of memory in MB (that of `getrusage` may be the parent's)."""
-    part, pipeline = sys.argv[1:]
+    part, pipeline = Path(sys.argv[1]), find(sys.argv[2])
     with TemporaryDirectory() as out:
-        candidate = run(Path(part), pipeline, Path(out) / "candidate")
+        candidate = train(part, read_part(part), pipeline, Path(out) / "candidate")
     if candidate.status != "trained":
         sys.exit(candidate.reason)
     status = Path("/proc/self/status").read_text(encoding="utf-8")

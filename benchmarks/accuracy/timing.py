@@ -25,11 +25,11 @@ from benchmarks.figures import Report
 
 from kepler_train.contract.features import FeatureGroup
 from kepler_train.contract.models import METADATA_FILE, MODEL_CLASSES, MODEL_FOLDER, SCALER_FILE
-from kepler_train.contract.parts import IntervalBatch, interval_batches
+from kepler_train.contract.parts import IntervalBatch, interval_batches, read_part
 from kepler_train.estimators.d351cbf import Model, load
 from kepler_train.train.pipeline import StreamingPipeline
 from kepler_train.train.registry import Entry
-from kepler_train.train.step import run as train
+from kepler_train.train.step import train
 
 log = logging.getLogger("accuracy")
 
@@ -108,7 +108,7 @@ def _peak_megabytes(part: Path, entry: Entry) -> float:
 
 def _inference_time(model_class: str, rows: Rows, folder: Path, extent: Extent, report: Report) -> None:
     entry = default_of(GROUP, model_class)
-    train(folder / "part", str(entry), folder / model_class)
+    train(folder / "part", read_part(folder / "part"), entry, folder / model_class)
     own = load(folder / model_class / MODEL_FOLDER, entry.model_name)
     plain = _plain_model(model_class, rows, folder / f"plain-{model_class}")
     request, calls = rows.pods[:PODS], _ASKED_AT_ONCE[model_class]

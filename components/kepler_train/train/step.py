@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, TextIO
 
 import msgspec
 
-from kepler_train.contract.errors import BrokenContract, NoData, WrongUsage
-from kepler_train.contract.models import LOG_FILE, MODEL_FOLDER, NODE_MODEL_FOLDER, Candidate
+from kepler_train.contract.errors import BrokenContract, NoData, PipelineError, WrongUsage
+from kepler_train.contract.models import LOG_FILE, MODEL_FOLDER, NODE_MODEL_FOLDER, Candidate, read_candidate
 from kepler_train.contract.parts import Part, interval_batches, read_part
 from kepler_train.contract.runtimes import CURRENT, require_runtime, runtime_here
 from kepler_train.train import registry
+from kepler_train.train.copied_process import in_a_copy
 from kepler_train.train.raised import said_by
 from kepler_train.train.registry import Entry
 
@@ -36,20 +37,31 @@ _CHECKED_POD_ROWS = 100
 def run(training_part: Path, pipeline: str, out: Path, runtime: str = CURRENT) -> Candidate:
     """Train one pipeline, such as `CounterOnly/concave`, and write the candidate to the folder `out`.
 
-    A class that fails — it cannot be imported, raises, leaves no usable model — is a candidate with status `failed`, a
-    reason, and the traceback in `train.log`. Raises WrongUsage for a pipeline that nobody knows, or where this
-    interpreter is not the runtime; BrokenContract for a part that cannot be read.
+    A class that fails — it cannot be imported, raises, ends its process, leaves no usable model — is a candidate with
+    status `failed`, a reason, and the traceback in `train.log`. It is trained in a copy of this process, which must not
+    have used TensorFlow: see `in_a_copy`.
+
+    Raises WrongUsage for a pipeline that nobody knows, or where this interpreter is not the runtime; BrokenContract for
+    a part that cannot be read.
     """
+    from kepler_train.train.candidate import write_candidate
+
     require_runtime(runtime)
     entry = registry.find(pipeline)
     part = read_part(training_part)
     if part.group is not entry.group:
         raise WrongUsage(f"{pipeline} cannot train on a part of {part.group.value}; assemble {entry.group.value}")
-    return train(training_part, part, entry, out)
+    attempt = _Attempt(training_part, part, entry, out)
+    if ended := in_a_copy(lambda: train(training_part, part, entry, out)):
+        out.mkdir(parents=True, exist_ok=True)
+        with _log_to(out / LOG_FILE):
+            logger.error("train %s failed: its process %s", entry, ended)
+            write_candidate(attempt.failed(PipelineError(f"its process {ended}")), out)
+    return read_candidate(out)
 
 
 def train(training_part: Path, part: Part, entry: Entry, out: Path) -> Candidate:
-    """Train an entry on a part of its group; as `run`."""
+    """Train an entry on a part of its group; as `run`, but in this process, which a class may end."""
     from kepler_train.train.candidate import write_candidate
 
     shutil.rmtree(out, ignore_errors=True)
@@ -163,7 +175,8 @@ class _Attempt:
 def _log_to(path: Path) -> Iterator[None]:
     """Keep progress, and what a class prints, in a file; progress is also shown where it was shown before."""
     level = logger.level
-    with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
+    # Line by line, so that what a class said before its process ended is there.
+    with path.open("a", encoding="utf-8", errors="backslashreplace", buffering=1) as file:
         log = _Log(file)
         handler = logging.StreamHandler(log)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))

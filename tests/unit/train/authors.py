@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import sys
+import time
 
 import numpy as np
 from sklearn.linear_model import LinearRegression
@@ -56,6 +59,38 @@ class Exits(Raises):
 
     def train(self, pod_stat_data, node_stat_data, freq_data, pkg_data):
         sys.exit("enough")
+
+
+class EndsItsProcess(Raises):
+    model_name = "ends-its-process"
+
+    def train(self, pod_stat_data, node_stat_data, freq_data, pkg_data):
+        print("about to end")  # noqa: T201
+        os._exit(3)
+
+
+class IsKilled(Raises):
+    model_name = "is-killed"
+
+    def train(self, pod_stat_data, node_stat_data, freq_data, pkg_data):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class TakesTooLong(Raises):
+    model_name = "takes-too-long"
+
+    def train(self, pod_stat_data, node_stat_data, freq_data, pkg_data):
+        os.kill(os.getpid(), signal.SIGXCPU)
+
+
+class Waits(Raises):
+    """Says which process it is, and does no more."""
+
+    model_name = "waits"
+
+    def train(self, pod_stat_data, node_stat_data, freq_data, pkg_data):
+        print("process", os.getpid())  # noqa: T201
+        time.sleep(60)
 
 
 class NoText(Exception):

@@ -7,7 +7,7 @@ import pytest
 
 from kepler_train.contract.features import FeatureGroup
 from kepler_train.contract.models import MODEL_FOLDER
-from kepler_train.contract.parts import interval_batches
+from kepler_train.contract.parts import interval_batches, read_part
 from kepler_train.estimators.d351cbf import load
 from kepler_train.train import registry, step
 from kepler_train.train.conformance import check
@@ -32,7 +32,8 @@ def test_a_shipped_keras_pipeline_passes(part_of):
 
 @pytest.mark.parametrize("entry", [e for e in SHIPPED if "keras" in e.model_name], ids=str)
 def test_shipped_keras_pipelines_leave_what_an_estimator_can_use(entry, part_of, tmp_path):
-    assert step.run(part_of(entry.group), str(entry), tmp_path / "out").reason == ""
+    part = part_of(entry.group)
+    assert step.train(part, read_part(part), entry, tmp_path / "out").reason == ""
 
 
 def test_a_keras_and_a_scikit_pipeline_of_one_name_answer_alike(part_of, tmp_path):
@@ -40,7 +41,7 @@ def test_a_keras_and_a_scikit_pipeline_of_one_name_answer_alike(part_of, tmp_pat
     request = next(interval_batches(part)).request()[:50]
     answers = []
     for name in ("concave", "concave-keras"):
-        step.run(part, f"Full/{name}", tmp_path / name)
+        step.train(part, read_part(part), registry.find(f"Full/{name}"), tmp_path / name)
         answers.append(load(tmp_path / name / MODEL_FOLDER, name).powers(request))
     assert answers[1] == pytest.approx(answers[0], rel=1e-6)  # Keras' predict rounds its input to float32
 

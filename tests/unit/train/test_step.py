@@ -1,8 +1,14 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
 import pickletools
+import re
 import shutil
+import signal
+import time
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -140,6 +146,55 @@ def test_a_class_that_fails_is_a_recorded_result(train, tmp_path, name, said):
     assert "Traceback" in (tmp_path / "out" / LOG_FILE).read_text()
     assert not (tmp_path / "out" / MODEL_FOLDER).exists()
     assert read_candidate(tmp_path / "out") == candidate
+
+
+@pytest.fixture
+def listed(monkeypatch):
+    """Makes an author's class one that `run` knows; gives its name there."""
+
+    def give(name: str) -> str:
+        entry = Entry(COUNTERS, getattr(authors, name).model_name, f"tests.unit.train.authors:{name}")
+        monkeypatch.setattr(step.registry, "find", lambda pipeline: entry)
+        return str(entry)
+
+    return give
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("EndsItsProcess", "its process exited with code 3"),
+        ("IsKilled", "its process was ended by signal 9; out of memory?"),
+        ("TakesTooLong", "its process was ended by signal 24"),
+    ],
+)
+def test_a_class_that_ends_its_process_is_a_recorded_result(listed, part_of, tmp_path, name, said):
+    candidate = step.run(part_of(COUNTERS), listed(name), tmp_path / "out")
+    assert (candidate.status, candidate.reason) == ("failed", f"tests.unit.train.authors:{name}: {said}")
+    assert read_candidate(tmp_path / "out") == candidate
+    log = (tmp_path / "out" / LOG_FILE).read_text()
+    assert log.rstrip().endswith(f"failed: {said}")
+    assert ("about to end" in log) == (name == "EndsItsProcess")
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
+def test_whoever_ends_the_step_ends_the_training(listed, part_of, tmp_path, sent):
+    log = tmp_path / "out" / LOG_FILE
+    name, part = listed("Waits"), part_of(COUNTERS)
+    task = multiprocessing.get_context("fork").Process(target=step.run, args=(part, name, tmp_path / "out"))
+    task.start()
+    training = None
+    while training is None:
+        time.sleep(0.05)
+        training = re.search(r"^process (\d+)$", log.read_text() if log.is_file() else "", re.MULTILINE)
+    os.kill(task.pid, sent)
+    task.join(timeout=10)
+    assert task.exitcode
+    for _ in range(100):
+        if not Path("/proc", training[1]).exists():
+            break
+        time.sleep(0.05)
+    assert not Path("/proc", training[1]).exists()
 
 
 def test_what_a_class_prints_is_in_the_log(train, tmp_path, capsys):

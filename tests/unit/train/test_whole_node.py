@@ -58,7 +58,7 @@ def test_it_is_of_the_class_of_the_pipeline_and_both_classes_answer_alike(part_o
     group = FeatureGroup.COUNTER_ONLY
     powers = {}
     for entry in pipelines_of(group):
-        step.run(part_of(group), str(entry), tmp_path / entry.model_name)
+        step.train(part_of(group), read_part(part_of(group)), entry, tmp_path / entry.model_name)
         model = load(tmp_path / entry.model_name / NODE_MODEL_FOLDER, entry.model_name)
         assert model.metadata.model_class == entry.load().model_class
         powers[entry.model_name] = asked(model, next(interval_batches(part_of(group))))

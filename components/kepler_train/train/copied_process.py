@@ -1,0 +1,54 @@
+"""Work in a copy of this process, since an author's class may end the process that it runs in, or have it killed."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+
+_PR_SET_PDEATHSIG = 1
+
+
+def in_a_copy(work: Callable[[], object]) -> str:
+    """Do work in a copy of this process; tells how that ended if it did before the work was done, else nothing.
+
+    Raises what the work raises. The copy is forked: it has all that is imported here, and no other threads than its
+    own. So this process must not have used TensorFlow, which would wait for its threads for ever.
+    """
+    forking = multiprocessing.get_context("fork")
+    receiver, sender = forking.Pipe(duplex=False)
+    with receiver, sender:
+        copy = forking.Process(target=_work, args=(work, sender))
+        copy.start()
+        try:
+            copy.join()
+        finally:
+            copy.kill()
+        if not receiver.poll():
+            return _ending(copy.exitcode or 0)
+        raised: Exception | None = receiver.recv()
+    if raised is not None:
+        raise raised
+    return ""
+
+
+def _work(work: Callable[[], object], sender: Connection) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # whoever kills this task knows of no copy
+    try:
+        work()
+    except Exception as cause:  # noqa: BLE001 (raised again where it was asked for)
+        traceback.print_exc()
+        sender.send(cause)
+    else:
+        sender.send(None)
+
+
+def _ending(code: int) -> str:
+    if code >= 0:
+        return f"exited with code {code}"
+    return f"was ended by signal {-code}" + ("; out of memory?" if -code == signal.SIGKILL else "")
