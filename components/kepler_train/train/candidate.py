@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
 import platform
 import re
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,7 +89,7 @@ def check_model(pipeline: TrainPipeline, request: Request) -> None:
 
 
 def describe(pipeline: TrainPipeline, window: Window, trained_on: dict[str, int], train_seconds: float) -> Candidate:
-    """Describe what a pipeline trained."""
+    """Describe what a pipeline trained; raises PipelineError for what it says of it that is no number."""
     fitted = pipeline.fitted
     return Candidate(
         run_id=window.run_id,
@@ -100,9 +101,9 @@ def describe(pipeline: TrainPipeline, window: Window, trained_on: dict[str, int]
         status="trained",
         runtime_name=runtime_here(),
         runtime=runtime(),
-        idle_millijoules=_floats(fitted.idle_millijoules) if fitted else {},
+        idle_millijoules=_finite(fitted.idle_millijoules, "idle_millijoules") if fitted else {},
         idle_evidence=dict(fitted.idle_evidence) if fitted else {},
-        identifiability=_floats(fitted.identifiability) if fitted else {},
+        identifiability=_finite(fitted.identifiability, "identifiability") if fitted else {},
         trained_on=trained_on,
         train_seconds=train_seconds,
         notes=_texts(fitted.notes) if fitted else (),
@@ -121,8 +122,12 @@ def runtime() -> dict[str, str]:
     return {"python": platform.python_version(), **versions}
 
 
-def _floats(values: Any) -> dict[str, float]:
-    return {str(name): float(value) for name, value in values.items()}
+def _finite(values: Mapping[str, float], what: str) -> dict[str, float]:
+    """Numbers by name; raises PipelineError for one that no document can hold."""
+    numbers = {str(name): float(value) for name, value in values.items()}
+    if broken := [f"{value} for {name}" for name, value in numbers.items() if not math.isfinite(value)]:
+        raise PipelineError(f"{what} of Fitted is {', '.join(broken)}; give finite numbers")
+    return numbers
 
 
 def _texts(notes: str | Sequence[str]) -> tuple[str, ...]:

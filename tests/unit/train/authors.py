@@ -287,6 +287,13 @@ class Unrepeatable(Counters):
         return super().fitted_of(model, scaler, idle)
 
 
+class GivesNoNumberAsIdle(Counters):
+    model_name = "gives-no-number-as-idle"
+
+    def fitted_of(self, model, scaler, idle):
+        return super().fitted_of(model, scaler, {node: float("nan") for node in idle})
+
+
 class FailsTheSecondTime(Counters):
     model_name = "fails-the-second-time"
     trained = 0

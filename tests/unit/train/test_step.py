@@ -120,6 +120,7 @@ def test_a_class_may_write_the_estimators_files_itself(train):
         ("RaisesWithoutText", "NoText: its message cannot be had: RuntimeError"),
         ("RaisesBrokenText", "ValueError: no such file:; \\udcff"),
         ("GivesABrokenNote", "surrogates not allowed"),
+        ("GivesNoNumberAsIdle", "idle_millijoules of Fitted is nan for node1, nan for node2; give finite numbers"),
         ("OfNumpy", "is not a sequence of names"),
         ("OfNoGroup", "; BPFOnly: curr_cpu_time; KubeletOnly: container_cpu_usage_seconds_total"),
         ("WritesNothing", "wrote no model"),
