@@ -39,6 +39,10 @@ class StoreError(KeplerTrainError):
     """The store is away, refuses the credentials, or has no such bucket, model or version."""
 
 
+class ChampionChanged(StoreError):
+    """Another version is served by now than the one that a candidate was measured against."""
+
+
 class DamagedModel(StoreError):
     """Files of a stored version are missing or differ from their checksums."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from kepler_train.contract.errors import StoreError
+from kepler_train.contract.errors import ChampionChanged, StoreError
 from kepler_train.contract.features import FeatureGroup
 from kepler_train.contract.models import Index, Served, TakenBack
 from kepler_train.store import Store
@@ -13,9 +13,9 @@ from kepler_train.store import Store
 def serve_new(store: Store, group: FeatureGroup, model_name: str, version: str, in_place_of: str) -> Served:
     """Serve a version that a run has added, in place of the champion it was measured against (empty: of none).
 
-    Serving what is served already changes nothing. Raises StoreError where another champion came in between, where the
-    version is being deleted, or where it was served before and taken back; WrongUsage where the store serves models of
-    another runtime.
+    Serving what is served already changes nothing. Raises ChampionChanged where another came in between, StoreError
+    where the version is being deleted, or where it was served before and taken back; WrongUsage where the store serves
+    models of another runtime.
     """
     return _serve(store, group, model_name, version, in_place_of, back=None)
 
@@ -46,11 +46,11 @@ def keep_serving(store: Store, group: FeatureGroup, model_name: str, version: st
 
 
 def require_champion(index: Index, group: FeatureGroup, model_name: str, *versions: str) -> None:
-    """Refuse to go on if another version than one of these (empty: none at all) is served under a name."""
+    """Raise ChampionChanged if another version than one of these (empty: none at all) is served under a name."""
     served = index.served(group, model_name)
     champion = served.version if served else ""
     if champion not in versions:
-        raise StoreError(
+        raise ChampionChanged(
             f"the champion of {group.value}/{model_name} is now {champion or 'none'}, no longer "
             f"{versions[0] or 'none'}, which this was measured against; nothing was replaced, run again"
         )

@@ -14,7 +14,7 @@ import logging
 import tempfile
 from pathlib import Path
 
-from kepler_train.contract.errors import BrokenContract
+from kepler_train.contract.errors import BrokenContract, ChampionChanged
 from kepler_train.contract.models import (
     Provenance,
     checksums_of,
@@ -34,8 +34,8 @@ def run(candidate: Path, decision: Path, store: str) -> Provenance:
     """Publish an improved candidate to the store at an address, and serve it; doing so again changes nothing.
 
     Raises WrongUsage where the decision is not `improved`, BrokenContract where candidate and decision do not belong
-    together, StoreError where the store fails or another champion came in between, WrongUsage where it serves models of
-    another runtime: then it serves what it served.
+    together, StoreError where the store fails, ChampionChanged where another champion came in between, WrongUsage where
+    it serves models of another runtime: then it serves what it served.
     """
     target = open_store(store)
     judged, decided = read_candidate(candidate), read_decision(decision)
@@ -56,6 +56,19 @@ def run(candidate: Path, decision: Path, store: str) -> Provenance:
     dialects.derive(target)
     dialects.check(target, group, model_name, served)
     return provenance
+
+
+def run_among_others(candidate: Path, decision: Path, store: str) -> str:
+    """Publish as `run`, as one of a run's many tasks; returns the version, or nothing where another run was faster.
+
+    That is no failure, which would end the other tasks: the report says that the better model is not served, and the
+    next run compares anew.
+    """
+    try:
+        return run(candidate, decision, store).version
+    except ChampionChanged as cause:
+        _log.warning("not published: %s", cause)
+        return ""
 
 
 def catch_up(store: str) -> None:

@@ -158,6 +158,17 @@ def test_a_decision_about_an_older_champion_is_refused_and_nothing_is_written(ad
     assert everything(address) == before
 
 
+def test_a_task_that_another_run_overtook_fails_nobody(address, tmp_path, caplog):
+    first = publish(tmp_path, address, "1")
+    second = step.run_among_others(*write(tmp_path, "2", champion=first.version), address)
+    before = everything(address)
+    assert step.run_among_others(*write(tmp_path, "3", champion=first.version), address) == ""
+    assert f"not published: the champion of {GROUP.value}/{NAME} is now {second}" in caplog.text
+    assert everything(address) == before
+    with pytest.raises(WrongUsage, match="not to be published"):
+        step.run_among_others(*write(tmp_path, "4", champion=second, improved=False), address)
+
+
 def test_a_decision_about_a_champion_that_is_gone_is_refused(address, tmp_path):
     with pytest.raises(StoreError, match="is now none, no longer old"):
         publish(tmp_path, address, champion="old")
