@@ -7,7 +7,6 @@ import io
 import logging
 import shutil
 import sys
-import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +21,7 @@ from kepler_train.contract.parts import Part, interval_batches, read_part
 from kepler_train.contract.runtimes import CURRENT, require_runtime, runtime_here
 from kepler_train.train import registry
 from kepler_train.train.copied_process import in_a_copy
-from kepler_train.train.raised import said_by
+from kepler_train.train.raised import current_traceback, said_by
 from kepler_train.train.registry import Entry
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ def train(training_part: Path, part: Part, entry: Entry, out: Path) -> Candidate
         except BrokenContract:
             raise
         except (Exception, SystemExit) as cause:  # noqa: BLE001 (whatever an author's class does is a recorded result)
-            logger.error("train %s failed\n%s", entry, traceback.format_exc())  # noqa: TRY400
+            logger.error("train %s failed\n%s", entry, current_traceback())  # noqa: TRY400
             candidate = attempt.failed(cause)
             write_candidate(candidate, out)
     return candidate

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import traceback
 from dataclasses import replace
 
 import numpy as np
@@ -22,6 +21,7 @@ from kepler_train.train.additive.relu_network import Layers, ReluNetwork, layers
 from kepler_train.train.additive.survey import sum_by_interval
 from kepler_train.train.candidate import write_model
 from kepler_train.train.pipeline import Batches, Fitted, TrainPipeline
+from kepler_train.train.raised import current_traceback
 from kepler_train.train.shapes import SHAPES
 
 logger = logging.getLogger("kepler_train")
@@ -39,7 +39,7 @@ def add_whole_node(pipeline: TrainPipeline, batches: Batches) -> tuple[str, ...]
     try:
         write_model(pipeline, fit_whole_node(pipeline, batches), folder)
     except Exception as cause:  # noqa: BLE001 (whatever the window holds, the model of pods is not lost for it)
-        logger.warning("no model of the whole node\n%s", traceback.format_exc())
+        logger.warning("no model of the whole node\n%s", current_traceback())
         shutil.rmtree(folder, ignore_errors=True)
         return (f"no model of the whole node: {type(cause).__name__}: {cause}"[:_LONGEST_NOTE],)
     return ()
