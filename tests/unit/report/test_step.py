@@ -300,7 +300,7 @@ def test_a_candidate_that_was_never_scored_has_a_page(tmp_path, report):
 def test_a_damaged_champion_is_said_at_the_top(better, report):
     edit(better.decisions[1], champion=None, champion_damage="model.sav differs from its checksum")
 
-    assert "the champion’s files were damaged: model.sav differs" in check_page(report(better)).text
+    assert "the champion could not be used: model.sav differs" in check_page(report(better)).text
 
 
 def test_a_folder_that_holds_no_decision_is_refused(better, tmp_path):
