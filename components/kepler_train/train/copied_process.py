@@ -17,8 +17,11 @@ def in_a_copy(work: Callable[[], object]) -> str:
     """Do work in a copy of this process; tells how that ended if it did before the work was done, else nothing.
 
     Raises what the work raises. The copy is forked: it has all that is imported here, and no other threads than its
-    own. So this process must not have used TensorFlow, which would wait for its threads for ever.
+    own. Where TensorFlow has been used, it would wait for its threads for ever: there the work is done without a copy.
     """
+    if _has_used_tensorflow():
+        work()
+        return ""
     forking = multiprocessing.get_context("fork")
     receiver, sender = forking.Pipe(duplex=False)
     with receiver, sender:
@@ -34,6 +37,12 @@ def in_a_copy(work: Callable[[], object]) -> str:
     if raised is not None:
         raise raised
     return ""
+
+
+def _has_used_tensorflow() -> bool:
+    """Tell whether TensorFlow was more than imported, by what it makes when it is first used."""
+    module = sys.modules.get("tensorflow.python.eager.context")
+    return getattr(module, "_context", None) is not None
 
 
 def _work(work: Callable[[], object], sender: Connection) -> None:

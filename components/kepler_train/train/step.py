@@ -37,8 +37,8 @@ def run(training_part: Path, pipeline: str, out: Path, runtime: str = CURRENT) -
     """Train one pipeline, such as `CounterOnly/concave`, and write the candidate to the folder `out`.
 
     A class that fails — it cannot be imported, raises, ends its process, leaves no usable model — is a candidate with
-    status `failed`, a reason, and the traceback in `train.log`. It is trained in a copy of this process, which must not
-    have used TensorFlow: see `in_a_copy`.
+    status `failed`, a reason, and the traceback in `train.log`. It is trained in a copy of this process; see
+    `in_a_copy`.
 
     Raises WrongUsage for a pipeline that nobody knows, or where this interpreter is not the runtime; BrokenContract for
     a part that cannot be read.

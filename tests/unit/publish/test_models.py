@@ -13,7 +13,14 @@ import pytest
 from kepler_train.cli import main
 from kepler_train.contract.errors import DamagedModel, NothingServed, StoreError, WrongUsage
 from kepler_train.contract.features import FeatureGroup
-from kepler_train.contract.models import CANDIDATE_FILE, PROVENANCE_FILE, flat_name, read_candidate, version_key
+from kepler_train.contract.models import (
+    CANDIDATE_FILE,
+    PROVENANCE_FILE,
+    checksums_of,
+    flat_name,
+    read_candidate,
+    version_key,
+)
 from kepler_train.estimators.model_folder import SUMS_FILE
 from kepler_train.publish import models, step
 from kepler_train.store import open_store
@@ -260,6 +267,7 @@ def test_a_version_made_with_other_libraries_is_not_gone_back_to_unless_that_is_
         candidate, decision = write(tmp_path, run, champion=made[-1])
         runtime = {"python": "3.11.7", "sklearn": sklearn, "numpy": "2.4.0"}
         msgspec.structs.replace(read_candidate(candidate), runtime=runtime).write(candidate / CANDIDATE_FILE)
+        rewrite_decision(decision, judged_files=checksums_of(candidate))
         made.append(step.run(candidate, decision, address).version)
     store = open_store(address)
     models.rollback(store, GROUP, NAME)
