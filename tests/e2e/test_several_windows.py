@@ -16,7 +16,9 @@ from kepler_train.simulate.spec import Scenario, SimulationSpec
 from tests.e2e.command import kepler_train
 from tests.prometheus_server import PrometheusServer
 
-PRODUCTION = SimulationSpec(nodes=2, pods_per_node=8, scenario=Scenario.ONE_VARIES, faults=False)
+PRODUCTION = SimulationSpec(
+    nodes=2, pods_per_node=8, scenario=Scenario.ONE_VARIES, duration_seconds=2400.0, faults=False
+)
 IDLE = replace(PRODUCTION, scenario=Scenario.IDLE, start=PRODUCTION.start - timedelta(hours=2), duration_seconds=300.0)
 
 

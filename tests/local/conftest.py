@@ -19,7 +19,7 @@ from kepler_train.simulate.spec import SimulationSpec
 @pytest.fixture(scope="session")
 def simulated(tmp_path_factory):
     """Recordings of two nodes over 40 minutes."""
-    spec = SimulationSpec(nodes=2, start=datetime(2026, 3, 2, 8, tzinfo=timezone.utc))
+    spec = SimulationSpec(nodes=2, duration_seconds=2400.0, start=datetime(2026, 3, 2, 8, tzinfo=timezone.utc))
     return simulate.run(spec, tmp_path_factory.mktemp("simulated"))
 
 

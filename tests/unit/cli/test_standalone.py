@@ -27,7 +27,7 @@ START = datetime(2026, 3, 2, 8, tzinfo=timezone.utc)
 def recordings(tmp_path_factory):
     """A folder of what Prometheus recorded."""
     folder = tmp_path_factory.mktemp("window") / "recordings"
-    simulate.run(SimulationSpec(nodes=2, start=START), folder)
+    simulate.run(SimulationSpec(nodes=2, start=START, duration_seconds=2400.0), folder)
     return folder
 
 
