@@ -37,7 +37,7 @@ from kepler_train.contract.runtimes import CURRENT, RUNTIMES, Runtime
 from kepler_workflow.containers import Containers
 from kepler_workflow.interpreters import interpreter_of, library_path
 from kepler_workflow.policy import IN_RUNTIME, Placement, read_images
-from kepler_workflow.processes import ForkServer, call, error_in
+from kepler_workflow.processes import BY_ALL, BY_MODELS, ForkServer, error_in
 from kepler_workflow.workflow import Catalogue, build_workflow
 
 CORES = len(os.sched_getaffinity(0))
@@ -143,7 +143,7 @@ class _LocalRun:
         self._groups = ThreadPoolExecutor(PARALLEL_GROUPS)
         self._thread = threading.local()
         self._scratch = self._library = ""
-        self._forks: ForkServer | None = None
+        self._forks: dict[bool, ForkServer] = {}
         self._stopped = False
         self._kfp_execute = enhanced_dag_orchestrator.execute_task
 
@@ -164,7 +164,7 @@ class _LocalRun:
             _replaced(docker_task_handler, "run_docker_container", self._run_container),
             _replaced(logging_utils, "local_logger_context", contextlib.nullcontext),
             _replaced(logging_utils, "indented_print", contextlib.nullcontext),
-            self._fork_server() as self._forks,
+            self._fork_servers() as self._forks,
             self._groups,  # the last, so that an interrupted run waits for its groups while all this holds
         ):
             warnings.simplefilter("ignore")
@@ -172,8 +172,8 @@ class _LocalRun:
                 yield
             except BaseException:
                 self._stopped = True
-                if self._forks:
-                    self._forks.close()
+                for server in self._forks.values():
+                    server.close()
                 raise
 
     def _execute(self, task_name: str, task_spec: Any, **context: Any) -> Any:
@@ -243,12 +243,19 @@ class _LocalRun:
         path.parent.mkdir(exist_ok=True)
         return Path(shutil.copyfile(artifact.path, path))
 
-    def _fork_server(self) -> contextlib.AbstractContextManager[ForkServer | None]:
-        if not self._python:
-            return contextlib.nullcontext()
-        self._library = str(library_path(Path(self._scratch) / "library"))
-        log = self.folder / "logs" / "forks.log"
-        return contextlib.closing(ForkServer(self._python, self._environment(self._python), log))
+    @contextlib.contextmanager
+    def _fork_servers(self) -> Iterator[dict[bool, ForkServer]]:
+        """Processes to fork tasks from, by whether these run in the models' runtime; none where containers do."""
+        forks: dict[bool, ForkServer] = {}
+        with contextlib.ExitStack() as opened:
+            if self._python:
+                self._library = str(library_path(Path(self._scratch) / "library"))
+                for in_runtime, modules in ((False, BY_ALL), (True, BY_MODELS)):
+                    python = self._python if in_runtime else sys.executable
+                    log = self.folder / "logs" / ("forks-of-models.log" if in_runtime else "forks.log")
+                    server = ForkServer(python, modules, self._environment(python), log)
+                    forks[in_runtime] = opened.enter_context(contextlib.closing(server))
+            yield forks
 
     def _environment(self, python: str) -> dict[str, str]:
         environment = {
@@ -264,11 +271,9 @@ class _LocalRun:
         return environment
 
     def _run_process(self, full_command: list[str], env_vars: Mapping[str, str] | None = None) -> int:
-        python, start = sys.executable, call
-        if self._forks and self._thread.step in IN_RUNTIME:
-            python, start = self._python, self._forks.call
-        environment = {**self._environment(python), **(env_vars or {})}
-        code, self._thread.usage = start(full_command, self._thread.log, environment)
+        in_runtime = self._thread.step in IN_RUNTIME
+        environment = {**self._environment(self._python if in_runtime else sys.executable), **(env_vars or {})}
+        code, self._thread.usage = self._forks[in_runtime].call(full_command, self._thread.log, environment)
         if code not in {0, 1}:  # 1 is an exception; others: killed, not found, not executable
             with self._thread.log.open("ab") as log:
                 log.write(f"\nthe process ended with exit code {code}\n".encode())

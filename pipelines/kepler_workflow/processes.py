@@ -1,7 +1,7 @@
-"""Processes of a local run's tasks; those that train and judge are forked from one that has imported what they need.
+"""Processes of a local run's tasks, forked from one that has imported what they need.
 
-scikit-learn takes an interpreter seconds to import, TensorFlow ten: longer than most tasks work. Importing starts no
-threads, so a copy of a process that has only imported is as good as one that did so itself.
+kfp takes an interpreter a second to import, scikit-learn two and TensorFlow five: longer than most tasks work.
+Importing starts no threads, so a copy of a process that has only imported is as good as one that did so itself.
 """
 
 from __future__ import annotations
@@ -23,7 +23,15 @@ import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-PRELOADED = (
+BY_ALL = (
+    "kfp.dsl.executor_main",
+    "kepler_train.assemble.step",
+    "kepler_train.publish.step",
+    "kepler_train.report.step",
+)
+"""What tasks import that neither train nor judge models."""
+
+BY_MODELS = (
     "kfp.dsl.executor_main",
     "kepler_train.report.evaluation",
     "kepler_train.evaluate.step",
@@ -32,6 +40,7 @@ PRELOADED = (
     "sklearn.linear_model",
     "sklearn.pipeline",
     "sklearn.preprocessing",
+    "skops.io",
     "pandas",
     "tensorflow",
 )
@@ -42,20 +51,6 @@ LOG_TAIL = 15
 
 _MESSAGE_BYTES = 1 << 20
 _SECONDS_BETWEEN_LOOKS = 0.02
-
-
-def call(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> tuple[int, resource.struct_rusage]:
-    """Run a command to its end; gives its exit code and what it and its children used."""
-    with log.open("ab") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)  # noqa: S603
-    try:
-        _, status, usage = os.wait4(process.pid, 0)
-    except BaseException:
-        process.kill()
-        process.wait()
-        raise
-    process.returncode = os.waitstatus_to_exitcode(status)
-    return process.returncode, usage
 
 
 def error_in(log: Path) -> str:
@@ -71,11 +66,11 @@ def error_in(log: Path) -> str:
 class ForkServer:
     """A process that forks tasks of kfp, until it is closed."""
 
-    def __init__(self, python: str, environment: Mapping[str, str], log: Path) -> None:
+    def __init__(self, python: str, modules: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
         """Start to import in this interpreter; whoever asks earlier waits. What importing says goes to `log`."""
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         # Another runtime's interpreter may have not this package; this file needs nothing of it.
-        command = [python, "-c", Path(__file__).read_text(encoding="utf-8"), str(theirs.fileno())]
+        command = [python, "-c", Path(__file__).read_text(encoding="utf-8"), str(theirs.fileno()), *modules]
         with theirs, log.open("ab") as output:
             self._process = subprocess.Popen(  # noqa: S603
                 command, stdout=output, stderr=output, env=environment, pass_fds=[theirs.fileno()]
@@ -162,8 +157,8 @@ def _run(command: Sequence[str], log: str, environment: Mapping[str, str]) -> No
         os._exit(code)
 
 
-def _preload() -> None:
-    for module in PRELOADED:
+def _preload(modules: Sequence[str]) -> None:
+    for module in modules:
         with contextlib.suppress(ImportError):  # the task that needs it says so
             importlib.import_module(module)
     gc.freeze()  # else collecting garbage would copy every page of it
@@ -171,6 +166,6 @@ def _preload() -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _preload()
+    _preload(sys.argv[2:])
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     _serve(socket.socket(fileno=int(sys.argv[1])))

@@ -18,7 +18,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from kepler_train.contract.errors import NotLoadable
 from kepler_train.contract.models import METADATA_FILE, SCALER_FILE
-from kepler_train.estimators.model_files import ERROR_KEYS, brief, keras_model, names, read_flat_object, unpickled
+from kepler_train.estimators.model_files import (
+    ERROR_KEYS,
+    brief,
+    keras_model,
+    keras_predict,
+    names,
+    read_flat_object,
+    unpickled,
+)
 
 if TYPE_CHECKING:
     import numpy as np  # imported where a model is asked: whoever only reads metadata needs none
@@ -32,9 +40,6 @@ _DEAD = "the estimator's connection would die without an answer"
 
 _LARGEST_ERROR = 1e300
 _ROWS_AT_ONCE = 8192
-_QUIET = {"verbose": 0}
-_QUIET_AND_MANY = {"verbose": 0, "batch_size": _ROWS_AT_ONCE}
-"""Keras cuts rows into batches of 32 unless told otherwise, which costs time and changes nothing in what a row gets."""
 
 Request: TypeAlias = "npt.NDArray[Any]"
 """(m, n): a row per pod, columns in the order of the model's features; of dtype object with a category among them."""
@@ -78,7 +83,7 @@ class Model:
 
         Raises NotLoadable where the estimator would have answered nothing, or no usable number for each pod.
         """
-        answer = list(self._answer(request, _QUIET))
+        answer = list(self._answer(request))
         try:
             json.dumps(answer)
         except TypeError as cause:
@@ -93,22 +98,24 @@ class Model:
         import numpy as np
 
         starts = range(0, len(rows), _ROWS_AT_ONCE)
-        chunks = [self._answer(rows[start : start + _ROWS_AT_ONCE], _QUIET_AND_MANY) for start in starts]
+        chunks = [self._answer(rows[start : start + _ROWS_AT_ONCE], scoring=True) for start in starts]
         return np.concatenate(chunks) if chunks else np.empty(0)
 
     @property
     def _name(self) -> str:
         return self.metadata.model_name
 
-    def _answer(self, request: Request, keras_options: dict[str, int]) -> npt.NDArray[np.float64]:
+    def _answer(self, request: Request, *, scoring: bool = False) -> npt.NDArray[np.float64]:
         import numpy as np
 
-        options = keras_options if self.metadata.model_class == "keras" else {}
         try:
             x = request
             for transformer in self.transformers:
                 x = transformer.transform(x)
-            y = self.model.predict(x, **options)
+            if self.metadata.model_class != "keras":
+                y = self.model.predict(x)
+            else:
+                y = keras_predict(self.model, x) if scoring else self.model.predict(x, verbose=0)
             y[y < 0] = 0
         except Exception as cause:
             pods = f"{len(request)} pod{'s' if len(request) != 1 else ''}"

@@ -76,6 +76,18 @@ def keras_model(path: Path, silent: str, custom_objects: Mapping[str, Any] | Non
         raise NotLoadable(f"cannot load {path}: {brief(cause)}; {silent}") from cause
 
 
+def keras_predict(model: Any, rows: Any) -> Any:
+    """What a Keras model's `predict` gives for these rows, but for rounding, without what that does around a network.
+
+    `predict` makes a dataset for each call, which takes a hundred times as long as the network, cuts it into batches of
+    32, and brings numbers to Keras's own precision first.
+    """
+    import keras
+    import numpy as np
+
+    return model.predict_on_batch(np.asarray(rows, dtype=keras.backend.floatx()))
+
+
 def brief(cause: Exception) -> str:
     """The first line of an error, since libraries explain themselves at length."""
     lines = str(cause).strip().splitlines()

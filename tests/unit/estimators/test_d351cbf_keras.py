@@ -48,6 +48,13 @@ def test_a_float64_model_that_ends_in_one_dimension_answers(tmp_path):
     np.testing.assert_allclose(model.power_array(ROWS), ROWS.sum(axis=1))
 
 
+def test_many_rows_are_scored_as_an_estimator_answers(tmp_path):
+    layers = keras.layers.Dense(8, activation="relu", dtype="float64"), summing(), flat()
+    model = d351cbf.load(write_keras_model(tmp_path / "net", *layers))
+    rows = np.random.default_rng(1).uniform(0, 1e9, (9_000, 3))
+    np.testing.assert_allclose(model.power_array(rows), model.powers(rows), rtol=1e-14)
+
+
 def test_a_column_of_outputs_kills_the_connection(tmp_path):
     model = d351cbf.load(write_keras_model(tmp_path / "net", summing()))
     with pytest.raises(NotLoadable, match=r"shape \(70, 1\).*connection would die"):
