@@ -8,6 +8,7 @@ import numpy as np
 
 from kepler_train.contract.errors import NotLoadable
 from kepler_train.contract.models import Canary, Candidate
+from kepler_train.estimators.d351cbf import load
 from kepler_train.evaluate.balance import Balance
 from kepler_train.evaluate.champion import Champion, fetch_before
 from kepler_train.evaluate.comparison import compare
@@ -30,7 +31,7 @@ def compare_with_before(
         problem = model.damage
         if model.folder is not None:
             try:
-                predict(model.folder, described.model_name, model.idle_millijoules, held_out_part, file)
+                predict(load(model.folder, described.model_name), model.idle_millijoules, held_out_part, file)
             except NotLoadable as cause:
                 problem = str(cause)
         if problem:

@@ -1,4 +1,4 @@
-"""Scoring one model's folder: node energies it predicts for a held-out part, kept as a file beside what was measured.
+"""Scoring one model: node energies it predicts for a held-out part, kept as a file beside what was measured.
 
 Nothing here knows of candidates, champions or a store, so that it can run in the interpreter that a model was made for.
 """
@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from kepler_train.contract.errors import NotLoadable
 from kepler_train.contract.models import idle_of
 from kepler_train.contract.parts import IntervalBatch, interval_batches
-from kepler_train.estimators.d351cbf import Model, load
+from kepler_train.estimators.d351cbf import Model
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -34,13 +34,12 @@ class Predictions:
     predicted_millijoules: Floats
 
 
-def predict(model_folder: Path, served_as: str, idle_millijoules: dict[str, float], part: Path, out: Path) -> None:
+def predict(model: Model, idle_millijoules: dict[str, float], part: Path, out: Path) -> None:
     """Write what a model predicts for each node interval of a part, Σ pods + idle of the node, to the file `out`.
 
     One row group per batch of the part, so that predictions of several models can be read side by side. Raises
     NotLoadable where an estimator could not use the model.
     """
-    model = load(model_folder, served_as)
 
     def of_pods(batch: IntervalBatch) -> Floats:
         powers = model.power_array(request_of(batch, model))

@@ -64,5 +64,5 @@ def _serve(model_folder: Path, described: Candidate, score: Score, part_folder: 
         with listening(FolderEstimator(Path(models))) as socket:
             for rows in (pods, pods[:1]):
                 powers = ask(socket, request_for(described.features, rows))
-                if not np.allclose(powers, model.powers(rows), rtol=1e-9):
+                if not np.allclose(powers, model.power_array(rows), rtol=1e-9):
                     raise NotLoadable(f"{name} answers {powers} over the socket, not as when it was judged")

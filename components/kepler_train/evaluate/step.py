@@ -27,6 +27,7 @@ from kepler_train.contract.models import (
 )
 from kepler_train.contract.parts import Part, read_part
 from kepler_train.contract.runtimes import require_runtime
+from kepler_train.estimators.d351cbf import load
 from kepler_train.evaluate.balance import Balance
 from kepler_train.evaluate.canary import compare_with_before, said_of
 from kepler_train.evaluate.champion import Champion, fetch_champion
@@ -105,7 +106,7 @@ def _predict_champion(
         return champion
     out = scratch / "champion.parquet"
     try:
-        predict(champion.folder, described.model_name, champion.idle_millijoules, held_out_part, out)
+        predict(load(champion.folder, described.model_name), champion.idle_millijoules, held_out_part, out)
     except NotLoadable as cause:
         return replace(champion, folder=None, damage=str(cause))
     files[CHAMPION] = out
