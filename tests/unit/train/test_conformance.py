@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import logging
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,9 +70,21 @@ def test_what_is_wrong_with_a_class_is_found_and_a_remedy_given(name, check_name
     assert remedy in details[0]
 
 
-def test_a_class_that_fails_is_trained_once(caplog):
+def test_a_class_that_fails_is_trained_once(capfd):
+    handler = logging.StreamHandler()  # a copy of this process writes to it, too
+    logging.getLogger("kepler_train").addHandler(handler)
     failed("tests.unit.train.authors:Raises")
-    assert caplog.text.count("return 1 / 0") == 1
+    logging.getLogger("kepler_train").removeHandler(handler)
+    assert capfd.readouterr().err.count("return 1 / 0") == 1
+
+
+def test_a_class_that_ends_its_process_is_said_to_do_so():
+    script = (
+        "from kepler_train.train.conformance import check; print(check('tests.unit.train.authors:EndsItsProcess')[-1])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)
+    assert "passed=False" in done.stdout
+    assert "its process exited with code 3; raise an error instead" in done.stdout
 
 
 @pytest.mark.parametrize("target", ["tests.unit.train.authors:Nobody", "nowhere:Mine", "Mine", "math:pi"])
