@@ -15,6 +15,9 @@ _SMALLEST = 1e-9
 def huber(errors: Array) -> Array:
     """Weigh intervals, (k,), by how far a model is off, (k,), against what is usual."""
     off = np.abs(errors)
-    bound = THRESHOLD * max(1.4826 * float(np.median(off)), _SMALLEST)
+    middle = len(off) // 2
+    # Of an even number the upper of the two in the middle: np.median takes four times as long to find their mean.
+    usual = 1.4826 * float(np.partition(off, middle)[middle])
+    bound = THRESHOLD * max(usual, _SMALLEST)
     weights: Array = np.minimum(1.0, bound / np.maximum(off, bound))
     return weights

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kepler_train.contract.evidence import IdleEvidence, IdleSource
+from kepler_train.train.additive.huber import huber
 
 Array = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -38,7 +39,6 @@ _STANDARD_ERRORS = 2.0
 _LEAST_RELIABILITY = 0.1
 _LEAST_DISTANCE = 0.02
 _UNORDERED_QUANTILE, _UNORDERED_UNCERTAINTY = 0.1, 0.1
-_HUBER_THRESHOLD = 1.345
 _ROUNDS = 3
 
 
@@ -179,9 +179,7 @@ def _robust_line(node: _Node, quiet: int) -> _Line:
         x, level = float(weight @ activity / total), float(weight @ energy / total)
         spread = float(weight @ (activity - x) ** 2)
         own = float(weight @ ((activity - x) * (energy - level))) / spread if spread > 0 else 0.0
-        errors = np.abs(level + max(own, 0.0) * (activity - x) - energy) / energy
-        usual = 1.4826 * float(np.median(errors)) + np.finfo(np.float64).eps
-        weight = np.minimum(1.0, _HUBER_THRESHOLD * usual / np.maximum(errors, usual)) / energy**2
+        weight = huber((level + max(own, 0.0) * (activity - x)) / energy - 1) / energy**2
     left = weight * (energy - level - own * (activity - x))
     along = 1 / total - (x * (activity - x) / spread if spread > 0 else 0.0)
     steeper = max(own, _slope_to_mean(node, x, level), 0.0)
