@@ -217,8 +217,10 @@ def test_a_node_model_knows_the_nodes_load(nodes):
     idle = np.array([node.idle_millijoules for node in nodes])
     mean = float(rows.energy_millijoules.mean())
     around = Prior(1.1 * idle, np.full(2, IDLE_STRENGTH / mean**2), 1.2 * idle, mean)
-    model = fit_node_model(rows, basis, around)
+    fold = np.arange(len(rows.node)) // 20 % 5
+    model = fit_node_model(rows, basis, around, fold, 5)
     assert np.abs(model.errors(rows)).mean() < 0.015
+    assert np.mean(model.errors(rows) ** 2) < model.held_out_loss < 1.3 * np.mean(model.errors(rows) ** 2)
     assert huber(model.errors(rows)).min() > 0.2
     assert model.idle_millijoules == pytest.approx(idle, rel=0.05)
     curve = model.curves[0]
@@ -233,7 +235,7 @@ def test_the_parts_of_a_nodes_pods_add_up_to_the_node(nodes):
     rows = take_sample([batch], ["node1"], basis.units, len(batch)).intervals
     heights = np.arange(len(CURVE_KNOTS), dtype=float)
     curve = Curve(unit=1, scale=float(rows.sums[:, 1].max()), heights=heights)
-    model = NodeModel(np.full(len(basis.offsets), 1000.0), (curve,), np.zeros(1))
+    model = NodeModel(np.full(len(basis.offsets), 1000.0), (curve,), np.zeros(1), 0.0)
     parts = model.parts(basis.units(batch.pods), rows.sums, np.repeat(np.arange(len(batch)), np.diff(batch.starts)))
     assert batch.sum_over_pods(parts) == pytest.approx((model.errors(rows) + 1) * rows.energy_millijoules)
 

@@ -5,9 +5,10 @@ free in both hands idle energy to pods that are always on. What quiet intervals 
 
 Quiet intervals are followed down to no activity on a straight line. Power rises ever more slowly with activity, so the
 line of a node that never rests is at least as steep as from there to the node's mean, and idle may lie as far below the
-line again as it was followed. The interval of uncertainty takes that in, beside the line's standard error over blocks
-of time (which are alike within: Liang and Zeger, 1986) and the dilution of its slope by activity that tells power
-badly. It is wider than the line alone would make it, and meant to be: the bend below the window cannot be seen in it.
+line again as it was followed; a quarter of that is expected, since what the first busy core wakes is seen in no such
+window. The interval of uncertainty takes in all of it, beside the line's standard error over blocks of time (which are
+alike within: Liang and Zeger, 1986) and the dilution of its slope by activity that tells power badly. It is wider than
+the line alone would make it, and meant to be: the bend below the window cannot be seen in it.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ SMALLEST_UNCERTAINTY = 0.01
 """Of the energy of quiet intervals: a sensor's own drift over minutes."""
 CURVATURE = 0.5
 """Share of what is extrapolated that a bend below the quietest intervals hides, give or take as much again."""
+HIDDEN = 0.25
+"""Share of what is extrapolated by which the idle energy of a node that never rests is put below its line: a recorded
+node that is shown only where it works lies lower still, a simulated one without any wake-up on the line."""
 EXTRAPOLATED_SHARE = 0.25
 """A node whose quietest intervals owe more than this share of their energy to pods never rests."""
 RESTING = 1.15
@@ -132,7 +136,13 @@ def _estimate(node: _Node) -> Idle:
         return Idle(low, uncertainty, low, IdleEvidence(0.0, low + uncertainty, IdleSource.EXTRAPOLATED))
     uncertainty, quiet, line = best
     ceiling = line.level * (1 + 2 * SMALLEST_UNCERTAINTY)
-    return Idle(line.intercept, uncertainty, ceiling, _evidence(node, quiet, line))
+    return Idle(line.intercept - _hidden(line), uncertainty, ceiling, _evidence(node, quiet, line))
+
+
+def _hidden(line: _Line) -> float:
+    """How much lower than its line the idle energy of a node that never rests is expected."""
+    extrapolated = line.level - line.lowest_intercept
+    return HIDDEN * extrapolated if extrapolated > EXTRAPOLATED_SHARE * line.level else 0.0
 
 
 def _evidence(node: _Node, quiet: int, line: _Line) -> IdleEvidence:

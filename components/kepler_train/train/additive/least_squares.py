@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from kepler_train.train.additive.basis import Basis
 from kepler_train.train.additive.huber import huber
-from kepler_train.train.additive.moments import Moments, Prior, moments_of
+from kepler_train.train.additive.moments import Moments, Prior, held_out_loss, moments_of
 from kepler_train.train.additive.nnls import nnls
 from kepler_train.train.additive.node_model import NodeModel, fit_node_model
 from kepler_train.train.additive.sample import IntervalRows, Sample
@@ -25,8 +25,8 @@ Array = npt.NDArray[np.float64]
 
 SPLIT_STRENGTHS: tuple[float, ...] = tuple(np.geomspace(1e-2, 1e2, 13).tolist())
 """At 1, a pod that is off by 1 % of its node's energy costs as much as a node interval whose sum is."""
-SPLIT_COST = 0.015
-"""What the split may cost the sum: so much error, relative to the node's energy, beside (in quadrature) what it has."""
+SPLIT_COST = 0.2
+"""What the split may cost the sum, as a share of its loss, if the node model's loss is as small: 10 % of the error."""
 FIRST_STRENGTH = 0.3
 """Where there is too little to choose by."""
 RIDGE = 1e-4
@@ -73,12 +73,13 @@ class LeastSquares:
     def fit(self) -> Solution:
         """Fit; intervals are weighed by how far off the node model is, then the function that adds up best."""
         intervals = self._sample.intervals
-        model = fit_node_model(intervals, self._basis, self._prior)
+        model = fit_node_model(intervals, self._basis, self._prior, self._fold, self._folds)
         split = split_of(model, self._sample, self._basis.units)
         prior, least = self._prior_of(model), SPLIT_STRENGTHS[0]
         first = self._solve(self._moments(huber(model.errors(intervals))), split, least, prior)
         moments = self._moments(huber(first.errors(intervals)))
-        return self._solve(moments, split, self._choose_strength(moments, split, prior), prior)
+        strength = self._choose_strength(moments, split, prior, model.held_out_loss)
+        return self._solve(moments, split, strength, prior)
 
     def _moments(self, weight: Array) -> Moments:
         shape = (self._folds, len(self._prior.millijoules))
@@ -88,29 +89,24 @@ class LeastSquares:
         strength = np.full(len(model.idle_millijoules), IDLE_STRENGTH / self._prior.mean_millijoules**2)
         return replace(self._prior, millijoules=model.idle_millijoules, strength=strength)
 
-    def _choose_strength(self, moments: Moments, split: Split, prior: Prior) -> float:
+    def _choose_strength(self, moments: Moments, split: Split, prior: Prior, of_node_model: float) -> float:
         """Take the greatest strength with which the sum, on held-out folds, is as good as with the least, or nearly.
 
-        Of functions that add up about equally well, the one that splits best is wanted; the sum alone cannot tell.
+        Of functions that add up about equally well, the one that splits best is wanted; the sum alone cannot tell. A
+        node model that explains the sum worse than they do knows little of the split: it may cost less by as much.
         """
         if self._folds < 2:
             return FIRST_STRENGTH
-        least, *others = SPLIT_STRENGTHS
-        enough = self._held_out_loss(moments, split, least, prior) + SPLIT_COST**2
+        weakest, *others = SPLIT_STRENGTHS
+        least = self._loss(moments, split, weakest, prior)
+        enough = least + max(SPLIT_COST * least - max(of_node_model - least, 0.0), 0.0)
         for strength in reversed(others):
-            if self._held_out_loss(moments, split, strength, prior) <= enough:
+            if self._loss(moments, split, strength, prior) <= enough:
                 return strength
-        return least
+        return weakest
 
-    def _held_out_loss(self, moments: Moments, split: Split, strength: float, prior: Prior) -> float:
-        """The mean squared relative error of folds by what the others give; idle energies of left-out nodes adapt."""
-        loss = 0.0
-        for fold in range(self._folds):
-            training = moments.of(other for other in range(self._folds) if other != fold)
-            outputs = self._solve(training, split, strength, prior).outputs
-            gram, moment, constant = moments.of([fold]).without_idle(prior)
-            loss += float(outputs @ gram @ outputs - 2 * outputs @ moment + constant)
-        return loss / float(moments.intervals.sum())
+    def _loss(self, moments: Moments, split: Split, strength: float, prior: Prior) -> float:
+        return held_out_loss(moments, prior, lambda part: self._solve(part, split, strength, prior).outputs)
 
     def _solve(self, moments: Moments, split: Split, strength: float, prior: Prior) -> Solution:
         """Solve for coefficients ≥ 0 and idle energies; those that leave their bounds are pinned to them."""

@@ -7,7 +7,7 @@ solved for the rest (Schur's complement), so their number costs next to nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -77,6 +77,16 @@ class Moments:
         weight = np.maximum(of_idle[:, -1] + strength, np.finfo(np.float64).tiny)
         idle: Array = (of_idle[:, -2] + strength * prior.millijoules - of_idle[:, :-2] @ outputs) / weight
         return idle
+
+
+def held_out_loss(moments: Moments, prior: Prior, solve: Callable[[Moments], Array]) -> float:
+    """The mean squared relative error of folds by what `solve` makes of the others; idle energies adapt."""
+    folds, loss = range(len(moments.products)), 0.0
+    for fold in folds:
+        outputs = solve(moments.of(other for other in folds if other != fold))
+        gram, moment, constant = moments.of([fold]).without_idle(prior)
+        loss += float(outputs @ gram @ outputs - 2 * outputs @ moment + constant)
+    return loss / float(moments.intervals.sum())
 
 
 def moments_of(rows: IntervalRows, weight: Array, fold: npt.NDArray[np.int64], shape: tuple[int, int]) -> Moments:

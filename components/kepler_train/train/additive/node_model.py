@@ -10,28 +10,36 @@ first fitted where it belongs:
 with the work of a pod a non-negative sum of proportional functions, and each curve growing and flattening out. A pod's
 part is its work and, of each curve, its share of the feature. The idle energy comes out of the same fit: curves follow
 quiet intervals down to no activity where a straight line would stay too high.
+
+Work and curves tell much the same story where pods move together, and a ridge shares the energy out among them. With
+too much of it, energy is left unexplained; with too little, noise decides what gets it; how much is right depends on
+the window. So models are fitted with little to much of it, and those that predict held-out intervals about as well as
+the best are averaged: where the window cannot tell them apart, their mean is off by less than most of them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from kepler_train.train.additive.basis import Basis
 from kepler_train.train.additive.huber import huber
-from kepler_train.train.additive.moments import Prior, moments_of
+from kepler_train.train.additive.moments import Moments, Prior, held_out_loss, moments_of
 from kepler_train.train.additive.nnls import nnls
 from kepler_train.train.additive.sample import IntervalRows
 
 Array = npt.NDArray[np.float64]
 
 CURVE_KNOTS = np.geomspace(0.02, 1.2, 10)
-RIDGE = 1e-2
+RIDGES = (3e-4, 3e-3, 3e-2, 3e-1)
 """On coefficients in units of the mean energy: of functions that tell the same story, each gets a share."""
+AS_GOOD = 1.04
+"""Models with so many times the least held-out loss, or less, count as equally good: 2 % of the error."""
 _SCALE_QUANTILE = 0.995
-_ROUNDS = 3
+_ROUNDS = 2
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,8 @@ class NodeModel:
     curves: tuple[Curve, ...]
     idle_millijoules: Array
     """(N,)"""
+    held_out_loss: float
+    """The mean squared relative error on intervals it was not fitted to; 0 where there are too few to hold any out."""
 
     def errors(self, rows: IntervalRows) -> Array:
         """How far the model is from what was measured, (k,), relative to it."""
@@ -83,28 +93,47 @@ class NodeModel:
         return parts
 
 
-def fit_node_model(rows: IntervalRows, basis: Basis, prior: Prior) -> NodeModel:
-    """Fit work, curves and idle energies at once, intervals weighed by how far they were off."""
+def fit_node_model(
+    rows: IntervalRows, basis: Basis, prior: Prior, fold: npt.NDArray[np.int64], folds: int
+) -> NodeModel:
+    """Fit work, curves and idle energies at once, intervals weighed by how far they were off.
+
+    `fold`, (k,), says which of so many `folds` each interval is held out with.
+    """
     functions = basis.columns[:, basis.proportional]
     scales = {unit: float(np.quantile(rows.sums[:, unit], _SCALE_QUANTILE)) for unit in basis.shared}
     scales = {unit: scale for unit, scale in scales.items() if scale > 0}
     curves = [saturations(rows.sums[:, unit], scale) for unit, scale in scales.items()]
     columns = replace(rows, sums=np.hstack([rows.sums @ functions, *curves]))
     reluctance = [np.ones(functions.shape[1]), *(np.full(len(CURVE_KNOTS), basis.shared[unit]) for unit in scales)]
-    ridge = np.diag(len(rows.node) * RIDGE / prior.mean_millijoules**2 * np.concatenate(reluctance))
-    weight, one_fold = np.ones(len(rows.node)), np.zeros(len(rows.node), dtype=np.int64)
+    weight = np.ones(len(rows.node))
     for _ in range(_ROUNDS):
-        moments = moments_of(columns, weight, one_fold, (1, len(prior.millijoules)))
-        gram, moment, _constant = moments.without_idle(prior)
-        found = nnls(gram + ridge, moment)
+        moments = moments_of(columns, weight, fold, (folds, len(prior.millijoules)))
+        found, loss = _coefficients(moments, prior, np.concatenate(reluctance))
         work, heights = found[: functions.shape[1]], found[functions.shape[1] :].reshape(-1, len(CURVE_KNOTS))
         model = NodeModel(
             work=functions @ work,
             curves=tuple(Curve(*curve, heights=mine) for curve, mine in zip(scales.items(), heights, strict=True)),
             idle_millijoules=np.clip(moments.idle(prior, found), 0.0, prior.ceiling_millijoules),
+            held_out_loss=loss,
         )
         weight = huber(model.errors(rows))
     return model
+
+
+def _coefficients(moments: Moments, prior: Prior, reluctance: Array) -> tuple[Array, float]:
+    """The mean of what ridges give that predict held-out folds about as well as the best, and that one's loss."""
+
+    def solve(part: Moments, ridge: float) -> Array:
+        gram, moment, _constant = part.without_idle(prior)
+        strength = float(part.intervals.sum()) * ridge / prior.mean_millijoules**2
+        return nnls(gram + np.diag(strength * reluctance), moment)
+
+    losses = np.zeros(len(RIDGES))
+    if len(moments.products) > 1:
+        losses[:] = [held_out_loss(moments, prior, partial(solve, ridge=ridge)) for ridge in RIDGES]
+    chosen = [ridge for ridge, loss in zip(RIDGES, losses, strict=True) if loss <= AS_GOOD * losses.min()]
+    return np.mean([solve(moments, ridge) for ridge in chosen], axis=0), float(losses.min())
 
 
 def saturations(total: Array, scale: float) -> Array:
