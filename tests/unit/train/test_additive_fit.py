@@ -150,6 +150,28 @@ def test_a_few_wild_measurements_do_little_harm(nodes):
     assert error_per_pod(fit(batches).pooled, nodes) < 0.05
 
 
+def test_the_energy_of_a_window_is_right_in_total(nodes):
+    noise = np.random.default_rng(3)
+    batches = [
+        replace(batch, energy_millijoules=batch.energy_millijoules * noise.normal(1, 0.1, len(batch)))
+        for batch in batches_of(nodes, COUNTER_FEATURES)
+    ]
+    found = fit(batches)
+    fitted = sum(found.pooled(batch.pods).sum() + len(batch) * found.idle_millijoules[batch.node] for batch in batches)
+    assert fitted == pytest.approx(sum(batch.energy_millijoules.sum() for batch in batches), rel=0.005)
+
+
+def test_a_node_model_that_explains_less_than_functions_of_a_pod_decides_nothing(nodes):
+    """Power that rises ever faster, as with a CPU time that contains waiting: no curve of a node model bends so."""
+    [batch] = batches_of(nodes[:1], ("curr_cpu_time",), 400)
+    time = np.random.default_rng(4).uniform(0.0, 1.0, 400)
+    one_pod = replace(batch, pods=time[:, None], starts=np.arange(401), energy_millijoules=150e3 + 500e3 * time**4)
+    found = fit([one_pod], ("curr_cpu_time",), SHAPES[FeatureGroup.BPF_ONLY])
+    assert "split strength 0.01" in found.notes
+    assert found.idle_millijoules["node1"] == pytest.approx(150e3, rel=0.06)
+    assert found.pooled(np.ones((1, 1))) == pytest.approx([500e3], rel=0.1)
+
+
 def test_nodes_of_different_architectures_get_functions_of_their_own():
     mixed = synthetic.cluster(nodes=4, intervals=300, architectures=tuple(synthetic.ARCHITECTURE_FACTORS))
     found = fit(batches_of(mixed, COUNTER_FEATURES), by_architecture=True)

@@ -17,7 +17,7 @@ from kepler_train.train.additive.basis import Basis
 from kepler_train.train.additive.huber import huber
 from kepler_train.train.additive.moments import Moments, Prior, held_out_loss, moments_of
 from kepler_train.train.additive.nnls import nnls
-from kepler_train.train.additive.node_model import NodeModel, fit_node_model
+from kepler_train.train.additive.node_model import fit_node_model
 from kepler_train.train.additive.sample import IntervalRows, Sample
 from kepler_train.train.additive.split import Split, split_of
 
@@ -27,6 +27,8 @@ SPLIT_STRENGTHS: tuple[float, ...] = tuple(np.geomspace(1e-2, 1e2, 13).tolist())
 """At 1, a pod that is off by 1 % of its node's energy costs as much as a node interval whose sum is."""
 SPLIT_COST = 0.2
 """What the split may cost the sum, as a share of its loss, if the node model's loss is as small: 10 % of the error."""
+TOTAL_COST = 0.05
+"""What energy that is right in total may cost the sum, as a share of its loss: 2.5 % of the error."""
 FIRST_STRENGTH = 0.3
 """Where there is too little to choose by."""
 RIDGE = 1e-4
@@ -75,33 +77,38 @@ class LeastSquares:
         intervals = self._sample.intervals
         model = fit_node_model(intervals, self._basis, self._prior, self._fold, self._folds)
         split = split_of(model, self._sample, self._basis.units)
-        prior, least = self._prior_of(model), SPLIT_STRENGTHS[0]
-        first = self._solve(self._moments(huber(model.errors(intervals))), split, least, prior)
+        prior, weakest = self._prior_around(model.idle_millijoules), SPLIT_STRENGTHS[0]
+        first = self._solve(self._moments(huber(model.errors(intervals))), split, weakest, prior)
         moments = self._moments(huber(first.errors(intervals)))
         strength = self._choose_strength(moments, split, prior, model.held_out_loss)
-        return self._solve(moments, split, strength, prior)
+        if strength is None:
+            strength, prior = weakest, self._prior_around(self._prior.millijoules)
+        return _right_in_total(self._solve(moments, split, strength, prior), intervals)
 
     def _moments(self, weight: Array) -> Moments:
         shape = (self._folds, len(self._prior.millijoules))
         return moments_of(self._sample.intervals, weight, self._fold, shape)
 
-    def _prior_of(self, model: NodeModel) -> Prior:
-        strength = np.full(len(model.idle_millijoules), IDLE_STRENGTH / self._prior.mean_millijoules**2)
-        return replace(self._prior, millijoules=model.idle_millijoules, strength=strength)
+    def _prior_around(self, idle_millijoules: Array) -> Prior:
+        strength = np.full(len(idle_millijoules), IDLE_STRENGTH / self._prior.mean_millijoules**2)
+        return replace(self._prior, millijoules=idle_millijoules, strength=strength)
 
-    def _choose_strength(self, moments: Moments, split: Split, prior: Prior, of_node_model: float) -> float:
+    def _choose_strength(self, moments: Moments, split: Split, prior: Prior, of_node_model: float) -> float | None:
         """Take the greatest strength with which the sum, on held-out folds, is as good as with the least, or nearly.
 
         Of functions that add up about equally well, the one that splits best is wanted; the sum alone cannot tell. A
         node model that explains the sum worse than they do knows little of the split: it may cost less by as much.
+        None: it may cost nothing, and nothing it says is to be used.
         """
         if self._folds < 2:
             return FIRST_STRENGTH
         weakest, *others = SPLIT_STRENGTHS
         least = self._loss(moments, split, weakest, prior)
-        enough = least + max(SPLIT_COST * least - max(of_node_model - least, 0.0), 0.0)
+        cost = SPLIT_COST * least - max(of_node_model - least, 0.0)
+        if cost <= 0:
+            return None
         for strength in reversed(others):
-            if self._loss(moments, split, strength, prior) <= enough:
+            if self._loss(moments, split, strength, prior) <= least + cost:
                 return strength
         return weakest
 
@@ -123,3 +130,21 @@ class LeastSquares:
                 break
             prior = prior.pinned(outside, possible)
         return Solution(outputs, possible, strength)
+
+
+def _right_in_total(solution: Solution, rows: IntervalRows) -> Solution:
+    """Scale what pods cause so that the energy of all intervals together is right, if each is about as right as before.
+
+    Relative errors are least where large energies are fitted a little low or, by the pull, high. Where features tell
+    energy badly, they are least far too low: that is left, for right in total would be wrong in most intervals.
+    """
+    errors = solution.errors(rows)
+    weight = huber(errors)
+    caused = rows.sums @ solution.outputs
+    total = float(weight @ caused)
+    wanted = float(weight @ (rows.energy_millijoules - solution.idle_millijoules[rows.node]))
+    if wanted <= 0 or total <= 0:
+        return solution
+    scaled = replace(solution, outputs=solution.outputs * (wanted / total))
+    as_right = weight @ scaled.errors(rows) ** 2 <= (1 + TOTAL_COST) * (weight @ errors**2)
+    return scaled if as_right else solution
