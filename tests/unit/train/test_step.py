@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
 import pickletools
 import re
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -149,16 +149,34 @@ def test_a_class_that_fails_is_a_recorded_result(train, tmp_path, name, said):
     assert read_candidate(tmp_path / "out") == candidate
 
 
+STEP = """
+import sys
+from pathlib import Path
+from kepler_train.contract.features import FeatureGroup
+from kepler_train.train import step
+from kepler_train.train.registry import Entry
+from tests.unit.train import authors
+name, part, out = sys.argv[1:]
+entry = Entry(FeatureGroup.COUNTER_ONLY, getattr(authors, name).model_name, f"tests.unit.train.authors:{name}")
+step.registry.find = lambda pipeline: entry
+step.run(Path(part), str(entry), Path(out))
+"""
+
+
 @pytest.fixture
-def listed(monkeypatch):
-    """Makes an author's class one that `run` knows; gives its name there."""
+def start_step(part_of, tmp_path):
+    """Starts the step for an author's class in a process of its own: one in which TensorFlow was used makes no copy."""
+    started = []
 
-    def give(name: str) -> str:
-        entry = Entry(COUNTERS, getattr(authors, name).model_name, f"tests.unit.train.authors:{name}")
-        monkeypatch.setattr(step.registry, "find", lambda pipeline: entry)
-        return str(entry)
+    def give(name: str) -> subprocess.Popen[bytes]:
+        words = [sys.executable, "-c", STEP, name, str(part_of(COUNTERS)), str(tmp_path / "out")]
+        started.append(subprocess.Popen(words))
+        return started[-1]
 
-    return give
+    yield give
+    for process in started:
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.parametrize(
@@ -169,28 +187,26 @@ def listed(monkeypatch):
         ("TakesTooLong", "its process was ended by signal 24"),
     ],
 )
-def test_a_class_that_ends_its_process_is_a_recorded_result(listed, part_of, tmp_path, name, said):
-    candidate = step.run(part_of(COUNTERS), listed(name), tmp_path / "out")
+def test_a_class_that_ends_its_process_is_a_recorded_result(start_step, tmp_path, name, said):
+    assert start_step(name).wait(timeout=120) == 0
+    candidate = read_candidate(tmp_path / "out")
     assert (candidate.status, candidate.reason) == ("failed", f"tests.unit.train.authors:{name}: {said}")
-    assert read_candidate(tmp_path / "out") == candidate
     log = (tmp_path / "out" / LOG_FILE).read_text()
     assert log.rstrip().endswith(f"failed: {said}")
     assert ("about to end" in log) == (name == "EndsItsProcess")
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
-def test_whoever_ends_the_step_ends_the_training(listed, part_of, tmp_path, sent):
+def test_whoever_ends_the_step_ends_the_training(start_step, tmp_path, sent):
     log = tmp_path / "out" / LOG_FILE
-    name, part = listed("Waits"), part_of(COUNTERS)
-    task = multiprocessing.get_context("fork").Process(target=step.run, args=(part, name, tmp_path / "out"))
-    task.start()
+    task = start_step("Waits")
     training = None
     while training is None:
         time.sleep(0.05)
         training = re.search(r"^process (\d+)$", log.read_text() if log.is_file() else "", re.MULTILINE)
-    os.kill(task.pid, sent)
-    task.join(timeout=10)
-    assert task.exitcode
+    assert int(training[1]) != task.pid
+    task.send_signal(sent)
+    assert task.wait(timeout=10)
     for _ in range(100):
         if not Path("/proc", training[1]).exists():
             break
