@@ -39,7 +39,6 @@ RIDGES = (3e-4, 3e-3, 3e-2, 3e-1)
 AS_GOOD = 1.04
 """Models with so many times the least held-out loss, or less, count as equally good: 2 % of the error."""
 _SCALE_QUANTILE = 0.995
-_ROUNDS = 2
 
 
 @dataclass(frozen=True)
@@ -107,9 +106,10 @@ def fit_node_model(
     columns = replace(rows, sums=np.hstack([rows.sums @ functions, *curves]))
     reluctance = [np.ones(functions.shape[1]), *(np.full(len(CURVE_KNOTS), basis.shared[unit]) for unit in scales)]
     weight = np.ones(len(rows.node))
-    for _ in range(_ROUNDS):
+    for folds_told_apart in (False, True):  # for the weights any ridge will do
         moments = moments_of(columns, weight, fold, (folds, len(prior.millijoules)))
-        found, loss = _coefficients(moments, prior, np.concatenate(reluctance))
+        told = moments if folds_told_apart else moments.of(range(folds))
+        found, loss = _coefficients(told, prior, np.concatenate(reluctance))
         work, heights = found[: functions.shape[1]], found[functions.shape[1] :].reshape(-1, len(CURVE_KNOTS))
         model = NodeModel(
             work=functions @ work,
