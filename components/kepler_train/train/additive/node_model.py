@@ -132,6 +132,7 @@ def _coefficients(moments: Moments, prior: Prior, reluctance: Array) -> tuple[Ar
     losses = np.zeros(len(RIDGES))
     if len(moments.products) > 1:
         losses[:] = [held_out_loss(moments, prior, partial(solve, ridge=ridge)) for ridge in RIDGES]
+    losses = np.maximum(losses, 0.0)  # what is exact may be a little below, by rounding
     chosen = [ridge for ridge, loss in zip(RIDGES, losses, strict=True) if loss <= AS_GOOD * losses.min()]
     return np.mean([solve(moments, ridge) for ridge in chosen], axis=0), float(losses.min())
 
