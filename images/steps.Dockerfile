@@ -30,7 +30,7 @@ LABEL org.opencontainers.image.title="kepler-train" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=build /opt/kepler-train /opt/kepler-train
 # What is written goes below /tmp: the root file system may be read-only.
-ENV PATH=/opt/kepler-train/bin:${PATH} HOME=/tmp PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+ENV PATH=/opt/kepler-train/bin:${PATH} HOME=/tmp PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 ARROW_DEFAULT_MEMORY_POOL=system
 WORKDIR /tmp
 USER 10001:10001
 CMD ["kepler-train", "--help"]
