@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kepler_train.contract.features import ARCHITECTURE, WORKLOAD_FEATURES, exporter_label
 from kepler_train.contract.tables import (
@@ -16,6 +16,7 @@ from kepler_train.contract.tables import (
 )
 
 TIMESTAMP, NODE, JOB = "timestamp", "node", "job"
+_NODE_LABEL = ("instance", NODE)
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,17 @@ class Form:
         return METRIC_OF_TABLE[self.table]
 
     @property
+    def of_one_node(self) -> Form:
+        """The same without the node's name, for samples that were asked of one: the shorter to decode."""
+        return replace(self, names=tuple(name for name in self.names if name != _NODE_LABEL))
+
+    @property
     def number_columns(self) -> tuple[str, ...]:
         """The table's columns of numbers."""
         columns = (*(column for _, column in self.numbers), self.value)
         return tuple(column for column in columns if column in SCHEMAS[self.table].names)
 
 
-_NODE_LABEL = ("instance", NODE)
 _NODE_NUMBERS = (
     *(f"node_curr_{feature.removeprefix('curr_')}" for feature in WORKLOAD_FEATURES),
     *(f"node_curr_energy_in_{part}_joule" for part in NODE_ENERGY_PARTS),

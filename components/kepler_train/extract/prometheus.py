@@ -94,7 +94,7 @@ class PrometheusReader:
         query = f"{form.metric}{{{matchers}}}[{until_ms - after_ms}ms]"
 
         def consume(pieces: SeriesPieces) -> Raw:
-            decoder = Decoder(form)
+            decoder = Decoder(form.of_one_node)
             for _, piece in pieces:
                 decoder.add(piece)
             return decoder.take()

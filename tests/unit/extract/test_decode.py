@@ -36,6 +36,11 @@ def test_each_sample_of_a_series_becomes_a_row_with_its_labels() -> None:
     assert raw.numbers["frequency_hertz"].tolist() == [10.0, 11.0, 20.0]
 
 
+def test_series_without_samples_lend_their_labels_to_no_other() -> None:
+    raw = decode(piece(({"cpu": "0"}, []), ({"cpu": "1"}, [(1.0, "10"), (4.0, "11")])), FREQUENCY_FORM)
+    assert words(raw, "cpu") == ["1", "1"]
+
+
 def test_timestamps_are_rounded_to_the_millisecond_they_mean() -> None:
     meant = [1_666_165_099_000 + offset for offset in range(1000)]
     raw = decode(piece(({"cpu": "0"}, [(at / 1000, "1") for at in meant])), FREQUENCY_FORM)
