@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -52,7 +53,9 @@ _keys = tempfile.TemporaryDirectory(prefix="kepler-train-keys-")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let all tests, and every process they start, publish signed models and accept no others."""
+    """Let all tests, and every process they start, heed interrupts, publish signed models and accept no others."""
+    # Tests that were started in the background ignore interrupts, and so would all processes that they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput"):  # a worker inherits the environment
         use_new_key(Path(_keys.name), os.environ)
 
