@@ -65,7 +65,7 @@ def test_a_killed_extraction_leaves_no_half_shard(
         process = subprocess.Popen([sys.executable, "-c", EXTRACT, str(tmp_path / "window"), str(tmp_path / "out")])
         written = tmp_path / "out" / "shards"
         end = time.monotonic() + 30
-        while not written.is_dir() and time.monotonic() < end:
+        while not (written.is_dir() and any(written.iterdir())) and time.monotonic() < end:
             time.sleep(0.02)
         process.kill()
         process.wait()
