@@ -37,7 +37,7 @@ from kepler_train.contract.runtimes import CURRENT, RUNTIMES, Runtime
 from kepler_workflow.containers import Containers
 from kepler_workflow.interpreters import interpreter_of, library_path
 from kepler_workflow.policy import IN_RUNTIME, Placement, read_images
-from kepler_workflow.processes import BY_ALL, BY_MODELS, ForkServer, error_in
+from kepler_workflow.processes import BY_MODELS, BY_STEPS, ForkServer, error_in
 from kepler_workflow.workflow import Catalogue, build_workflow
 
 CORES = len(os.sched_getaffinity(0))
@@ -250,7 +250,7 @@ class _LocalRun:
         with contextlib.ExitStack() as opened:
             if self._python:
                 self._library = str(library_path(Path(self._scratch) / "library"))
-                for in_runtime, modules in ((False, BY_ALL), (True, BY_MODELS)):
+                for in_runtime, modules in ((False, BY_STEPS), (True, BY_MODELS)):
                     python = self._python if in_runtime else sys.executable
                     log = self.folder / "logs" / ("forks-of-models.log" if in_runtime else "forks.log")
                     server = ForkServer(python, modules, self._environment(python), log)

@@ -23,7 +23,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-BY_ALL = (
+BY_STEPS = (
     "kfp.dsl.executor_main",
     "kepler_train.assemble.step",
     "kepler_train.publish.step",

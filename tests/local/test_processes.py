@@ -14,7 +14,7 @@ from textwrap import dedent
 
 import pytest
 
-from kepler_workflow.processes import BY_ALL, ForkServer, error_in
+from kepler_workflow.processes import BY_STEPS, ForkServer, error_in
 
 
 def command(body: str, folder: Path) -> list[str]:
@@ -27,7 +27,7 @@ def command(body: str, folder: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    with closing(ForkServer(sys.executable, BY_ALL, os.environ, tmp_path_factory.mktemp("server") / "log")) as server:
+    with closing(ForkServer(sys.executable, BY_STEPS, os.environ, tmp_path_factory.mktemp("server") / "log")) as server:
         yield server
 
 
@@ -82,7 +82,7 @@ def test_tasks_run_side_by_side(end):
 
 def test_closing_ends_what_runs_and_a_killed_server_is_a_killed_task(tmp_path):
     for ended in (ForkServer.close, lambda server: os.kill(server._process.pid, signal.SIGKILL)):
-        server = ForkServer(sys.executable, BY_ALL, os.environ, tmp_path / "log")
+        server = ForkServer(sys.executable, BY_STEPS, os.environ, tmp_path / "log")
         words = command("import time; print('here', flush=True); time.sleep(60)", tmp_path)
         codes = []
         log = tmp_path / f"{len(list(tmp_path.iterdir()))}"

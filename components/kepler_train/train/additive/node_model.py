@@ -104,12 +104,14 @@ def fit_node_model(
     scales = {unit: scale for unit, scale in scales.items() if scale > 0}
     curves = [saturations(rows.sums[:, unit], scale) for unit, scale in scales.items()]
     columns = replace(rows, sums=np.hstack([rows.sums @ functions, *curves]))
-    reluctance = [np.ones(functions.shape[1]), *(np.full(len(CURVE_KNOTS), basis.shared[unit]) for unit in scales)]
+    reluctance = np.concatenate(
+        [np.ones(functions.shape[1]), *(np.full(len(CURVE_KNOTS), basis.shared[unit]) for unit in scales)]
+    )
     weight = np.ones(len(rows.node))
     for folds_told_apart in (False, True):  # for the weights any ridge will do
         moments = moments_of(columns, weight, fold, (folds, len(prior.millijoules)))
         told = moments if folds_told_apart else moments.of(range(folds))
-        found, loss = _coefficients(told, prior, np.concatenate(reluctance))
+        found, loss = _coefficients(told, prior, reluctance)
         work, heights = found[: functions.shape[1]], found[functions.shape[1] :].reshape(-1, len(CURVE_KNOTS))
         model = NodeModel(
             work=functions @ work,
@@ -132,7 +134,7 @@ def _coefficients(moments: Moments, prior: Prior, reluctance: Array) -> tuple[Ar
     losses = np.zeros(len(RIDGES))
     if len(moments.products) > 1:
         losses[:] = [held_out_loss(moments, prior, partial(solve, ridge=ridge)) for ridge in RIDGES]
-    losses = np.maximum(losses, 0.0)  # what is exact may be a little below, by rounding
+        losses = np.maximum(losses, 0.0)  # what is exact may be a little below, by rounding
     chosen = [ridge for ridge, loss in zip(RIDGES, losses, strict=True) if loss <= AS_GOOD * losses.min()]
     return np.mean([solve(moments, ridge) for ridge in chosen], axis=0), float(losses.min())
 
