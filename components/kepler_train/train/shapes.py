@@ -5,6 +5,11 @@ the frequency): power is concave in them, since the first core that works wakes 
 counts add nothing to them but room to hand idle energy to pods that merely exist. Groups without counters get convex
 functions too: CPU time as some exporters count it contains time in which a core waited.
 
+What a pod counts beyond the usual for its CPU time costs energy, and time at a low frequency costs its own. That a pod
+retires few instructions or misses seldom costs nothing, it only tells which of the workloads seen the pod is: functions
+of that give far too much to one that was not seen and stalls more than any. With CPU time, kinds of workloads are told
+apart well enough to learn what each costs; with counters alone, that goes wrong for those that were not seen.
+
 What pods share on a node saturates: cores and what serves them in the cycles of all pods, memory in their misses. That
 threads get less done where they share a core is weaker, and easily taken for either: instructions are more reluctant.
 """
@@ -37,8 +42,12 @@ _WORKLOAD = Shape(
     linear=_CORES,
     concave=_CORES,
     ratios=tuple(combinations(_CORES, 2)),
-    excesses=tuple((counter, time) for counter in COUNTER_FEATURES for time in BPF_FEATURES),
+    excesses=(
+        *((counter, time) for counter in COUNTER_FEATURES for time in BPF_FEATURES),
+        ("curr_cpu_time", "curr_cpu_cycles"),
+    ),
     shared=_SHARED,
+    kinds=True,
 )
 
 SHAPES = {

@@ -13,6 +13,7 @@ from kepler_train.train.additive.basis import Shape, basis_of
 from kepler_train.train.additive.even_sample import EvenSample
 from kepler_train.train.additive.fit import IDLE_STRENGTH, fit_additive
 from kepler_train.train.additive.huber import huber
+from kepler_train.train.additive.kinds import with_kinds
 from kepler_train.train.additive.moments import Prior
 from kepler_train.train.additive.nnls import nnls
 from kepler_train.train.additive.node_model import CURVE_KNOTS, Curve, NodeModel, fit_node_model
@@ -141,6 +142,12 @@ def test_pods_that_never_do_anything_get_nothing(nodes):
     assert found.pooled(nodes[0].pods[:5, :3]).tolist() == [0.0] * 5
 
 
+def test_pods_that_never_do_anything_have_no_kinds_either(nodes):
+    batches = [replace(batch, pods=batch.pods * 0.0) for batch in batches_of(nodes, WORKLOAD)]
+    found = fit(batches, WORKLOAD, SHAPES[FeatureGroup.WORKLOAD_ONLY])
+    assert found.pooled(nodes[0].pods[:5]).tolist() == [0.0] * 5
+
+
 def test_a_few_wild_measurements_do_little_harm(nodes):
     wild = np.where(np.arange(400) % 25 == 0, 3.0, 1.0)
     batches = [
@@ -249,6 +256,56 @@ def test_a_node_model_knows_the_nodes_load(nodes):
     total = np.linspace(0.0, 2.0, 50) * curve.scale
     assert curve.energy(total)[0] == 0.0
     assert (np.diff(curve.energy(total)) >= 0).all()
+
+
+def test_what_a_kind_of_pod_costs_is_learnt_beyond_the_functions_of_a_node_model(nodes):
+    """Pods of three kinds, told apart by their instructions per cycle: those in the middle cost most."""
+    random = np.random.default_rng(6)
+    cycles = random.uniform(0.1, 1.0, (800, 6)) * 1e9
+    pace, price = np.array([0.4, 1.0, 1.6, 0.5, 1.1, 1.5]), np.array([40e3, 70e3, 40e3, 40e3, 70e3, 40e3]) / 1e9
+    counts = np.stack([cycles * 1e-3, cycles, cycles * pace], axis=-1).reshape(-1, 3)
+    truth = cycles * price
+    [batch] = batches_of(nodes[:1], COUNTER_FEATURES, 400)
+    batch = replace(
+        batch,
+        pods=counts,
+        starts=np.arange(801) * 6,
+        energy_millijoules=(150e3 + truth.sum(axis=1)) * random.normal(1, 0.02, 800),
+        timestamp_milliseconds=np.arange(800) * 3000,
+        block_start_seconds=np.arange(800) // 20 * 60,
+    )
+    basis = basis_of(replace(COUNTERS, kinds=True), COUNTER_FEATURES, batch.pods)
+    taken = take_sample([batch], [batch.node], basis.units, 800)
+    mean = float(batch.energy_millijoules.mean())
+    around = Prior(np.array([150e3]), np.full(1, IDLE_STRENGTH / mean**2), np.array([155e3]), mean)
+    model = fit_node_model(taken.intervals, basis, around, np.arange(800) // 20 % 5, 5)
+    units, interval = basis.units(batch.pods), np.repeat(np.arange(800), 6)
+
+    def error(model):
+        return np.abs(model.parts(units, taken.intervals.sums, interval) - truth.reshape(-1)).sum() / truth.sum()
+
+    corrected = with_kinds(model, taken, basis)
+    assert error(corrected) < 0.85 * error(model)
+    assert np.mean(corrected.errors(taken.intervals) ** 2) < np.mean(model.errors(taken.intervals) ** 2)
+
+
+def test_no_part_of_a_nodes_energy_is_negative(nodes):
+    [batch] = batches_of(nodes[:1], COUNTER_FEATURES, 400)
+    basis = basis_of(COUNTERS, COUNTER_FEATURES, batch.pods)
+    rows = take_sample([batch], ["node1"], basis.units, len(batch)).intervals
+    model = NodeModel(np.full(len(basis.offsets), -1000.0), (), np.zeros(1), 0.0)
+    parts = model.parts(basis.units(batch.pods), rows.sums, np.repeat(np.arange(len(batch)), np.diff(batch.starts)))
+    assert (parts == 0).all()
+
+
+def test_an_excess_is_of_its_first_feature_only():
+    sample = np.random.default_rng(7).uniform(0.5, 1.0, (500, 2))
+    one_way = basis_of(Shape(linear=("a", "b"), ratios=(("a", "b"),), excesses=(("a", "b"),)), ("a", "b"), sample)
+    other = basis_of(Shape(linear=("a", "b"), ratios=(("a", "b"),), excesses=(("b", "a"),)), ("a", "b"), sample)
+    much_of_a = np.array([[9.0, 1.0]])
+    assert (one_way.units(much_of_a).T @ one_way.columns)[0, 3::2].min() > 0
+    assert (other.units(much_of_a).T @ other.columns)[0, 3::2].max() == 0
+    assert one_way.columns.shape == other.columns.shape == (7, 12)
 
 
 def test_the_parts_of_a_nodes_pods_add_up_to_the_node(nodes):

@@ -27,12 +27,15 @@ class Shape:
     """Which functions of which features to use; features without signal are left out.
 
     Each feature x in `linear` gives x itself; in `concave`, min(x, k)/k at 16 knots; in `convex`, max(x − k, 0). Each
-    pair in `ratios` gives min(x, q·y) at five quantiles q of x/y, those in `excesses` also max(x − q·y, 0) and
-    max(y − x/q, 0): cycles over CPU time is a frequency, instructions over cycles a kind of work. All grow with every
-    feature, but for excesses, which fall with the feature that is taken off.
+    pair in `ratios` gives min(x, q·y) at five quantiles q of x/y; of those, a pair in `excesses` gives max(x − q·y, 0)
+    too, and one that is there the other way around, (y, x), max(y − x/q, 0): cycles over CPU time is a frequency,
+    instructions over cycles a kind of work. All grow with every feature, but for excesses, which fall with the feature
+    that is taken off.
 
     Features in `shared` are what pods use of something common to a node, so that energy flattens out in their totals;
     beside each stands how reluctantly: a factor on the ridge.
+
+    With `kinds`, the ratios tell kinds of workloads apart well enough to learn what each of them costs.
     """
 
     linear: tuple[str, ...]
@@ -41,6 +44,7 @@ class Shape:
     ratios: tuple[tuple[str, str], ...] = ()
     excesses: tuple[tuple[str, str], ...] = ()
     shared: tuple[tuple[str, float], ...] = ()
+    kinds: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,8 @@ class Basis:
     """(p,): the functions that double when all features double: those, and those of ratios."""
     shared: dict[int, float]
     """Unit that is a shared feature itself, to how reluctantly energy flattens out in it."""
+    kinds: bool
+    """Whether ratios tell kinds of workloads apart."""
 
     def units(self, pods: Array) -> Array:
         """The units of each pod row, transposed: (H, m), from features (m, n)."""
@@ -86,9 +92,13 @@ def basis_of(shape: Shape, features: tuple[str, ...], sample: Array) -> Basis:
     for x, y in shape.ratios:
         if x in varies and y in varies:
             for quantile in _ratios(scaled[:, varies[x]], scaled[:, varies[y]]):
-                builder.add_ratio(varies[x], varies[y], quantile, excess=(x, y) in shape.excesses)
+                builder.add_ratio(varies[x], varies[y], quantile)
+                if (x, y) in shape.excesses:
+                    builder.add_excess(varies[x], varies[y], quantile)
+                if (y, x) in shape.excesses:
+                    builder.add_shortfall(varies[x], varies[y], quantile)
     builder.add_shared({varies[feature]: reluctance for feature, reluctance in shape.shared if feature in varies})
-    return builder.basis(scale)
+    return builder.basis(scale, kinds=shape.kinds)
 
 
 def scale_of(sample: Array) -> Array:
@@ -119,6 +129,7 @@ class _Builder:
         self._offsets: list[float] = []
         self._functions: list[tuple[dict[int, float], _Kind]] = []
         self._plain: dict[int, int] = {}
+        self._shorts: dict[tuple[int, int, float], int] = {}
         self._shared: dict[int, float] = {}
 
     def add_linear(self, x: int) -> None:
@@ -132,18 +143,22 @@ class _Builder:
         for knot in CONVEX_KNOTS.tolist():
             self._function({self._unit({x: 1.0}, knot): 1.0}, _Kind.KNOT)
 
-    def add_ratio(self, x: int, y: int, quantile: float, *, excess: bool) -> None:
-        over = self._unit({y: quantile, x: -1.0})  # min(x, q·y) = q·y − max(q·y − x, 0)
-        size = max(1.0, quantile)
-        self._function({self._itself(y): quantile / size, over: -1 / size}, _Kind.RATIO)
-        if excess:
-            self._function({self._itself(x): 1.0, self._itself(y): -quantile, over: 1.0}, _Kind.RATIO)
-            self._function({over: 1 / quantile}, _Kind.RATIO)
+    def add_ratio(self, x: int, y: int, quantile: float) -> None:
+        size = max(1.0, quantile)  # min(x, q·y) = q·y − max(q·y − x, 0)
+        parts = {self._itself(y): quantile / size, self._short(x, y, quantile): -1 / size}
+        self._function(parts, _Kind.RATIO)
+
+    def add_excess(self, x: int, y: int, quantile: float) -> None:
+        short = self._short(x, y, quantile)  # max(x − q·y, 0) = x − q·y + max(q·y − x, 0)
+        self._function({self._itself(x): 1.0, self._itself(y): -quantile, short: 1.0}, _Kind.RATIO)
+
+    def add_shortfall(self, x: int, y: int, quantile: float) -> None:
+        self._function({self._short(x, y, quantile): 1 / quantile}, _Kind.RATIO)
 
     def add_shared(self, reluctance: dict[int, float]) -> None:
         self._shared = {self._itself(x): reluctance[x] for x in reluctance}
 
-    def basis(self, scale: Array) -> Basis:
+    def basis(self, scale: Array, *, kinds: bool) -> Basis:
         columns = np.zeros((len(self._offsets), len(self._functions)))
         for index, (parts, _) in enumerate(self._functions):
             for unit, share in parts.items():
@@ -156,12 +171,19 @@ class _Builder:
             linear=np.array([kind is _Kind.LINEAR for _, kind in self._functions], dtype=np.bool_),
             proportional=np.array([kind is not _Kind.KNOT for _, kind in self._functions], dtype=np.bool_),
             shared=self._shared,
+            kinds=kinds,
         )
 
     def _itself(self, x: int) -> int:
         if x not in self._plain:
             self._plain[x] = self._unit({x: 1.0})
         return self._plain[x]
+
+    def _short(self, x: int, y: int, quantile: float) -> int:
+        """The unit max(q·y − x, 0)."""
+        if (x, y, quantile) not in self._shorts:
+            self._shorts[x, y, quantile] = self._unit({y: quantile, x: -1.0})
+        return self._shorts[x, y, quantile]
 
     def _unit(self, weights: dict[int, float], offset: float = 0.0) -> int:
         row = np.zeros(self._features)

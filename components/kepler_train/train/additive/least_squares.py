@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from kepler_train.train.additive.basis import Basis
 from kepler_train.train.additive.huber import huber
+from kepler_train.train.additive.kinds import with_kinds
 from kepler_train.train.additive.moments import Moments, Prior, held_out_loss, moments_of
 from kepler_train.train.additive.nnls import nnls
 from kepler_train.train.additive.node_model import fit_node_model
@@ -76,6 +77,8 @@ class LeastSquares:
         """Fit; intervals are weighed by how far off the node model is, then the function that adds up best."""
         intervals = self._sample.intervals
         model = fit_node_model(intervals, self._basis, self._prior, self._fold, self._folds)
+        if self._basis.kinds:
+            model = with_kinds(model, self._sample, self._basis)
         split = split_of(model, self._sample, self._basis.units)
         prior, weakest = self._prior_around(model.idle_millijoules), SPLIT_STRENGTHS[0]
         first = self._solve(self._moments(huber(model.errors(intervals))), split, weakest, prior)

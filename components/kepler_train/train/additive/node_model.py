@@ -89,7 +89,7 @@ class NodeModel:
         parts: Array = self.work @ units
         for curve in self.curves:
             parts += units[curve.unit] * curve.energy_each(sums[:, curve.unit])[interval]
-        return parts
+        return np.maximum(parts, 0.0, out=parts)
 
 
 def fit_node_model(
