@@ -22,6 +22,9 @@ from kepler_train.estimators.d351cbf import Model
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
+_LARGEST_MILLIJOULES = 1e100
+"""Far above it, squared errors are infinite, and no document holds such a score."""
+
 
 @dataclass(frozen=True)
 class Predictions:
@@ -49,7 +52,10 @@ def predict(model: Model, idle_millijoules: dict[str, float], part: Path, out: P
 
 
 def write_predictions(predicted: Callable[[IntervalBatch], Floats], part: Path, out: Path) -> None:
-    """Write what a function predicts for each batch of a part's node intervals, (k,), beside what was measured."""
+    """Write what a function predicts for each batch of a part's node intervals, (k,), beside what was measured.
+
+    Raises NotLoadable where it predicts more than can be scored.
+    """
     schema = pa.schema(
         [
             pa.field("node", pa.dictionary(pa.int32(), pa.string())),
@@ -59,12 +65,18 @@ def write_predictions(predicted: Callable[[IntervalBatch], Floats], part: Path, 
     )
     with pq.ParquetWriter(out, schema) as writer:
         for batch in interval_batches(part):
+            energies = predicted(batch)
+            if not (np.abs(energies) < _LARGEST_MILLIJOULES).all():
+                raise NotLoadable(
+                    f"{np.abs(energies).max():.3g} mJ are predicted for {batch.node} in one interval, too much to be "
+                    "scored; give powers and idle energies in mJ per interval, and a model that does not run away"
+                )
             columns = [
                 pa.DictionaryArray.from_arrays(np.zeros(len(batch), np.int32), pa.array([batch.node])),
                 pa.array(batch.timestamp_milliseconds),
                 pa.array(batch.block_start_seconds),
                 pa.array(batch.energy_millijoules),
-                pa.array(predicted(batch)),
+                pa.array(energies),
             ]
             writer.write_table(pa.table(columns, schema=schema), row_group_size=len(batch))
 

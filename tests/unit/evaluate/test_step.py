@@ -352,6 +352,22 @@ def test_an_idle_outside_physics_is_not_published(tmp_path, judge, idle, said):
     assert gate(decision, "idle").detail in decision.reason
 
 
+@pytest.mark.parametrize(("scale", "idle"), [(1e200, IDLE_MILLIJOULES), (1.0, 1e308)])
+def test_what_cannot_be_scored_is_a_decision_that_others_can_read(tmp_path, judge, scale, idle):
+    decision = judge(write_candidate(tmp_path / "candidate", true_model(scale), idle=idle))
+    assert decision.failed
+    assert "mJ are predicted for node1 in one interval, too much to be scored" in decision.reason
+    assert read_decision(tmp_path / "decision") == decision
+
+
+def test_a_champion_that_cannot_be_scored_makes_way(tmp_path, judge):
+    serve(tmp_path / "store", write_candidate(tmp_path / "champion", true_model(1e200)))
+    decision = judge(write_candidate(tmp_path / "candidate"))
+    assert decision.improved
+    assert "too much to be scored" in decision.champion_damage
+    assert read_decision(tmp_path / "decision") == decision
+
+
 def test_a_single_held_out_block_publishes_nothing(tmp_path):
     part = held_out_part(tmp_path, noisy_node(intervals=60))
     decision = run(write_candidate(tmp_path / "candidate"), part, str(tmp_path / "store"), tmp_path / "decision")
