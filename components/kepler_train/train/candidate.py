@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from kepler_train.contract.documents import write_atomically
 from kepler_train.contract.errors import NotLoadable, PipelineError
+from kepler_train.contract.evidence import IdleEvidence, IdleSource
 from kepler_train.contract.models import CANDIDATE_FILE, METADATA_FILE, SCALER_FILE, Candidate
 from kepler_train.contract.runtimes import runtime_here
 from kepler_train.contract.window import Window
@@ -102,7 +103,7 @@ def describe(pipeline: TrainPipeline, window: Window, trained_on: dict[str, int]
         runtime_name=runtime_here(),
         runtime=runtime(),
         idle_millijoules=_finite(fitted.idle_millijoules, "idle_millijoules") if fitted else {},
-        idle_evidence=dict(fitted.idle_evidence) if fitted else {},
+        idle_evidence=_evidence(fitted.idle_evidence) if fitted else {},
         identifiability=_finite(fitted.identifiability, "identifiability") if fitted else {},
         trained_on=trained_on,
         train_seconds=train_seconds,
@@ -128,6 +129,23 @@ def _finite(values: Mapping[str, float], what: str) -> dict[str, float]:
     if broken := [f"{value} for {name}" for name, value in numbers.items() if not math.isfinite(value)]:
         raise PipelineError(f"{what} of Fitted is {', '.join(broken)}; give finite numbers")
     return numbers
+
+
+def _evidence(values: Mapping[str, IdleEvidence]) -> dict[str, IdleEvidence]:
+    """Evidence by node; raises PipelineError for what no document can hold, or nobody could read there."""
+    evidence = {}
+    for node, given in values.items():
+        try:
+            low, high = float(given.low_millijoules), float(given.high_millijoules)
+            found = IdleEvidence(low, high, IdleSource(given.source))
+        except (AttributeError, TypeError, ValueError):
+            found = None
+        if found is None or not math.isfinite(low) or not math.isfinite(high):
+            raise PipelineError(
+                f"idle_evidence of Fitted is {given!r} for {node}; give IdleEvidence, of finite numbers"
+            )
+        evidence[str(node)] = found
+    return evidence
 
 
 def _texts(notes: str | Sequence[str]) -> tuple[str, ...]:

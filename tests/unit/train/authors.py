@@ -14,6 +14,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.preprocessing import FunctionTransformer, MaxAbsScaler
 
 from kepler_train import Fitted, StreamingPipeline, TrainPipeline
+from kepler_train.contract.evidence import IdleEvidence, IdleSource
 from kepler_train.contract.features import COUNTER_FEATURES
 
 
@@ -292,6 +293,19 @@ class GivesNoNumberAsIdle(Counters):
 
     def fitted_of(self, model, scaler, idle):
         return super().fitted_of(model, scaler, {node: float("nan") for node in idle})
+
+
+class GivesNoEvidence(Counters):
+    model_name = "gives-no-evidence"
+    evidence = (1.0, 2.0)
+
+    def fitted_of(self, model, scaler, idle):
+        return Fitted(model, scaler, idle_millijoules=idle, idle_evidence=dict.fromkeys(idle, self.evidence))
+
+
+class GivesEndlessEvidence(GivesNoEvidence):
+    model_name = "gives-endless-evidence"
+    evidence = IdleEvidence(0.0, float("inf"), IdleSource.QUIET)
 
 
 class FailsTheSecondTime(Counters):

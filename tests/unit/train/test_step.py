@@ -121,6 +121,8 @@ def test_a_class_may_write_the_estimators_files_itself(train):
         ("RaisesBrokenText", "ValueError: no such file:; \\udcff"),
         ("GivesABrokenNote", "surrogates not allowed"),
         ("GivesNoNumberAsIdle", "idle_millijoules of Fitted is nan for node1, nan for node2; give finite numbers"),
+        ("GivesNoEvidence", "idle_evidence of Fitted is (1.0, 2.0) for node1; give IdleEvidence, of finite numbers"),
+        ("GivesEndlessEvidence", "for node1; give IdleEvidence, of finite numbers"),
         ("OfNumpy", "is not a sequence of names"),
         ("OfNoGroup", "; BPFOnly: curr_cpu_time; KubeletOnly: container_cpu_usage_seconds_total"),
         ("WritesNothing", "wrote no model"),
