@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import ctypes
 import multiprocessing
+import os
 import signal
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 
 _PR_SET_PDEATHSIG = 1
+_SECONDS_BETWEEN_LOOKS = 0.1
 
 
 def in_a_copy(work: Callable[[], object]) -> str:
     """Do work in a copy of this process; tells how that ended if it did before the work was done, else nothing.
 
-    Raises what the work raises. The copy is forked: it has all that is imported here, and no other threads than its
-    own. Where TensorFlow has been used, it would wait for its threads for ever: there the work is done without a copy.
+    Raises what the work raises. What it leaves running, such as joblib's processes, which wait five minutes for more,
+    ends with the copy. That is forked: it has all that is imported here, and no other threads than its own. Where
+    TensorFlow has been used, it would wait for its threads for ever: there the work is done without a copy.
     """
     if _has_used_tensorflow():
         work()
@@ -28,12 +32,14 @@ def in_a_copy(work: Callable[[], object]) -> str:
         copy = forking.Process(target=_work, args=(work, sender))
         copy.start()
         try:
-            copy.join()
+            while copy.is_alive() and not receiver.poll(_SECONDS_BETWEEN_LOOKS):
+                pass
+            if not receiver.poll():
+                return _ending(copy.exitcode or 0)
+            raised: Exception | None = receiver.recv()
         finally:
             copy.kill()
-        if not receiver.poll():
-            return _ending(copy.exitcode or 0)
-        raised: Exception | None = receiver.recv()
+            copy.join()
     if raised is not None:
         raise raised
     return ""
@@ -48,13 +54,20 @@ def _has_used_tensorflow() -> bool:
 def _work(work: Callable[[], object], sender: Connection) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # whoever kills this task knows of no copy
+    raised: Exception | None = None
     try:
         work()
     except Exception as cause:  # noqa: BLE001 (raised again where it was asked for)
         traceback.print_exc()
-        sender.send(cause)
-    else:
-        sender.send(None)
+        raised = cause
+    for left in multiprocessing.active_children():
+        if left.pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(left.pid, signal.SIGKILL)  # joblib's have no `kill`
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()  # whoever receives the answer kills this process
+    sender.send(raised)
 
 
 def _ending(code: int) -> str:
