@@ -101,13 +101,20 @@ class Entry:
 
     @property
     def served_score(self) -> Score | None:
-        """The score of what is in service after the run: the candidate, the champion, or nothing."""
-        return self.decision.candidate if self.published else self.decision.champion
+        """The score of what is in service after the run; None where that is nothing, or was not scored in this run."""
+        if self.published:
+            return self.decision.candidate
+        if self.served_version == self.decision.champion_version:
+            return self.decision.champion
+        canary = self.decision.canary  # of a champion that was to be taken back
+        return canary.score if canary is not None and self.served_version == canary.version else None
 
     @property
     def served_version(self) -> str:
         """The version in service after the run; empty where there is none, or nobody knows."""
-        return self.serving.version if self.serving else self.decision.champion_version
+        if self.serving is None:
+            return "" if self.published else self.decision.champion_version
+        return self.serving.version
 
     def history(self, ended: datetime) -> tuple[Point, ...]:
         """The errors of what was in service under this name, and is at the end of this run; none where unknown."""
@@ -119,7 +126,7 @@ class Entry:
 
     @property
     def unscored_version(self) -> str:
-        """The champion that stays in service without having been scored in this run; empty if there is none."""
+        """What is in service without having been scored in this run; empty if there is none."""
         return "" if self.served_score else self.served_version
 
     @property

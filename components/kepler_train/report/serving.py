@@ -54,6 +54,9 @@ def read_serving(address: str, decisions: Sequence[Decision]) -> tuple[dict[str,
         by_this_run, problem = _check_published(store, decision, version) if decision.improved else (False, "")
         if decision.canary is not None and decision.canary.worse and version == decision.canary.version:
             problem = f"{version} was to be taken back, but the store still serves it; look at the canary task's log"
+        elif not decision.improved and version not in {"", decision.champion_version}:
+            champion = decision.champion_version or "no champion"
+            problem = f"{version} came in between, and the next run will compare with it; this one did with {champion}"
         found[full_name(decision)] = Serving(
             version=version,
             published=served.published if served else None,

@@ -178,6 +178,8 @@ def test_a_runs_record_holds_what_failed_and_the_errors_of_what_is_served(tmp_pa
     ]
     built = build(tmp_path / "run", models, night(0.4))
     publish(built.decisions[0], "v1")
+    decided = msgspec.structs.replace(read_decision(built.decisions[0]), champion_version="v1")
+    decided.write(built.decisions[0] / DECISION_FILE)
     pages = {"html": tmp_path / "report.html", "markdown": tmp_path / "report.md"}
     record = step.run(built.decisions, built.parts, str(tmp_path / "store"), **pages)
     assert record.run_id == RUN_ID

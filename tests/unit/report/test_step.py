@@ -18,6 +18,7 @@ from kepler_train.contract.models import (
     Score,
     read_decision,
 )
+from kepler_train.contract.runs import ServiceError
 from kepler_train.report import step
 from tests.signing_keys import SIGNING_KEY_FILE, UNSIGNED, VERIFY_KEYS_FILE
 from tests.unit.report.builders import GUESS, Model, build, night, write_decision
@@ -126,6 +127,25 @@ def test_a_version_of_another_run_is_not_this_runs(better, report, publish):
     assert "the-other-night" in page.text
 
 
+def test_a_version_that_came_in_between_is_not_given_the_champions_error(better, report, publish, tmp_path):
+    publish(better.decisions[1], "v9", run_id="the-other-night")
+
+    page = check_page(report(better))
+
+    champion = read_decision(better.decisions[1]).champion_version
+    assert f"v9 came in between, and the next run will compare with it; this one did with {champion}" in page.text
+    assert "is in service, not scored in this run" in articles(page)["CounterOnly/spline"].text
+    pages = {"html": tmp_path / "report.html", "markdown": tmp_path / "report.md"}
+    record = step.run(better.decisions, better.parts, str(tmp_path / "store"), **pages)
+    assert "CounterOnly/spline" not in record.errors
+
+
+def test_a_run_that_cannot_see_what_is_served_records_no_version_for_it(better, tmp_path):
+    pages = {"html": tmp_path / "report.html", "markdown": tmp_path / "report.md"}
+    record = step.run(better.decisions, better.parts, "s3://bucket", **pages)
+    assert set(record.errors) == {"CounterOnly/spline"}
+
+
 def test_a_damaged_version_is_not_called_replaced(better, report, publish, tmp_path):
     version = publish(better.decisions[0], "v9")
     provenance = tmp_path / "store" / "models" / "CounterOnly" / "linear" / version / "provenance.json"
@@ -159,7 +179,7 @@ def test_a_champion_of_a_pipeline_that_failed_stays_in_service(tmp_path, report)
     page = check_page(report(run, store="ftp://nowhere"))
 
     assert glance(page)["Full"][0] == "linear (not scored)"
-    assert "stays in service, not scored in this run" in articles(page)["Full/linear"].text
+    assert "is in service, not scored in this run" in articles(page)["Full/linear"].text
 
 
 def test_a_group_without_signal_is_said(realistic, report):
@@ -355,13 +375,17 @@ def test_a_champion_that_was_taken_back_is_said_at_the_top(better, report, tmp_p
         assert told in (tmp_path / "report.md").read_text().replace("\\", "")
 
 
-def test_a_champion_that_should_have_been_taken_back_and_is_still_served_is_said(better, report, publish):
+def test_a_champion_that_should_have_been_taken_back_and_is_still_served_is_said(better, report, publish, tmp_path):
     version = publish(better.decisions[0], "v2")
-    score = Score(1.0, 1.0, 4.0, 0.0, 1.0)
-    canary = Canary(version=version, before="v1", score=score, before_score=score, worse=True)
-    edit(better.decisions[0], canary=canary, improved=False)
+    score, before = Score(1.0, 1.0, 4.0, 0.0, 1.0), Score(1.0, 1.0, 2.0, 0.0, 1.0)
+    canary = Canary(version=version, before="v1", score=score, before_score=before, worse=True)
+    edit(better.decisions[0], canary=canary, improved=False, champion=before, champion_version="v1")
 
     page = check_page(report(better))
+    pages = {"html": tmp_path / "report.html", "markdown": tmp_path / "report.md"}
+    record = step.run(better.decisions, better.parts, str(tmp_path / "store"), **pages)
+
+    assert record.errors["CounterOnly/linear"] == ServiceError("v2", 4.0)
 
     assert "v2 was to be taken back, but the store still serves it" in page.text
     assert articles(page)["CounterOnly/linear"].attributes["data-outcome"] != "unserved"
