@@ -14,18 +14,28 @@ from kepler_train.estimators import unix_socket
 from kepler_train.estimators.archive import Estimator, archive_name, archived, estimator_of, request_for
 from kepler_train.estimators.d351cbf import Model, Request
 from kepler_train.estimators.unix_socket import listening
+from kepler_train.store.objects import LARGEST_FILE_BYTES
 
 PODS = 3
 _SAME = 1e-9
+_ERRORS_BYTES = 1 << 12
+"""What its metadata grows by, at most, when the model is published: errors, and a longer name."""
 
 
 def ask_for_pods(model_folder: Path, model: Model, pods: Request) -> None:
     """Ask the archive of a model of pods for some pods of one node together, and for one of them alone.
 
-    Raises NotLoadable where it cannot be used, or gives other powers than the model's folder gives to d351cbf.
+    Raises NotLoadable where it cannot be used, or gives other powers than the model's folder gives to d351cbf; or where
+    it is larger than what a reader of a store takes: it holds all other files, and could be published but not served.
     """
+    archive = archive_of(model_folder, DYN_POWER)
+    if len(archive) > LARGEST_FILE_BYTES - _ERRORS_BYTES:
+        raise NotLoadable(
+            f"the archive of {model.metadata.model_name} has {len(archive):,} bytes, and no file of a store may have "
+            f"more than {LARGEST_FILE_BYTES:,}; use a smaller model, such as one of fewer or shallower trees"
+        )
     few = _of_one_architecture(pods, model.metadata.features)[:PODS]
-    with estimator_of({DYN_POWER: archive_of(model_folder, DYN_POWER)}) as estimator:
+    with estimator_of({DYN_POWER: archive}) as estimator:
         for rows in (few, few[:1]):
             powers = np.atleast_1d(ask(estimator, DYN_POWER, model.metadata.features, rows))
             expected = model.power_array(rows)

@@ -14,6 +14,7 @@ from kepler_train.contract.models import Decision, Score, checksums_of, read_can
 from kepler_train.contract.parts import interval_batches, read_part
 from kepler_train.evaluate.served import prove
 from kepler_train.evaluate.step import run
+from kepler_train.store.objects import LARGEST_FILE_BYTES
 from tests.signing_keys import SIGNING_KEY_FILE, VERIFY_KEYS_FILE, make_key
 from tests.unit.assemble.windows import IDLE_MILLIJOULES, MILLIJOULES_PER_CPU_MILLISECOND
 from tests.unit.estimators.models import Keeps, Predicts, RunsCodeWhenUnpickled, change_metadata, column_means, linear
@@ -231,6 +232,15 @@ def test_a_better_candidate_that_an_estimator_would_not_serve_is_not_published(t
     assert not refused.improved
     assert not refused.gates[-1].passed
     assert refused.reason.startswith(f"{decision.reason}, but cannot load")
+
+
+def test_a_candidate_too_large_to_be_read_from_a_store_has_failed(tmp_path, judge):
+    model = true_model()
+    model.ballast = np.random.default_rng(0).bytes(LARGEST_FILE_BYTES)
+    decision = judge(write_candidate(tmp_path / "candidate", model))
+    assert decision.failed
+    assert "more than 67,108,864; use a smaller model" in decision.reason
+    assert not gate(decision, "answers from an archive").passed
 
 
 def test_a_champion_that_does_not_load_here_is_named(tmp_path, judge):
