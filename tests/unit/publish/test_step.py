@@ -169,6 +169,21 @@ def test_a_task_that_another_run_overtook_fails_nobody(address, tmp_path, caplog
         step.run_among_others(*write(tmp_path, "4", champion=second, improved=False), address)
 
 
+def test_a_champion_that_is_replaced_before_its_folder_is_read_back_fails_nobody(address, tmp_path, monkeypatch):
+    derive = step.dialects.derive
+
+    def derive_and_be_overtaken(store):
+        monkeypatch.setattr(step.dialects, "derive", derive)
+        publish(tmp_path, address, "2", champion=store.read_index().served(GROUP, NAME).version)
+        return derive(store)
+
+    monkeypatch.setattr(step.dialects, "derive", derive_and_be_overtaken)
+    first = publish(tmp_path, address, "1")
+    second = open_store(address).read_index().served(GROUP, NAME).version
+    assert second != first.version
+    assert_serves(address, {FLAT: second})
+
+
 def test_a_decision_about_a_champion_that_is_gone_is_refused(address, tmp_path):
     with pytest.raises(StoreError, match="is now none, no longer old"):
         publish(tmp_path, address, champion="old")
