@@ -103,6 +103,12 @@ class _Attempt:
         if not self.part.node_intervals:
             raise NoData(" ".join(self.part.notes))
         self._train(self.pipeline)
+        called = f"{self.pipeline.group.value}/{self.pipeline.model_name}"
+        if called != str(self.entry):
+            raise PipelineError(
+                f"train made {self.entry} call itself {called}, whose place it might take; leave model_name as "
+                "the class declares it, and say more in the notes of Fitted"
+            )
         seconds = monotonic() - self.started
         check_model(self.pipeline, self._request(self.pipeline))
         candidate = describe(self.pipeline, self.part.window, self._trained_on(self.pipeline), seconds)

@@ -228,6 +228,14 @@ class NamesATransformerAsTheStoreDoes(LeavesNotes):
         path.write_text(json.dumps({**json.loads(path.read_text()), "fe_files": ["provenance.json"]}))
 
 
+class CallsItselfAnother(Counters):
+    model_name = "calls-itself-another"
+
+    def fitted_of(self, model, scaler, idle):
+        self.model_name = "concave"
+        return super().fitted_of(model, scaler, idle)
+
+
 class NotANumber(Counters):
     model_name = "not-a-number"
     intercept = float("nan")

@@ -133,6 +133,7 @@ def test_a_class_may_write_the_estimators_files_itself(train):
         ("KeepsAFolderAsModel", "train left model.sav in self.model_folder, which holds plain files only"),
         ("LeavesNotes", "train left provenance.json in self.model_folder, which metadata.json does not name"),
         ("NamesATransformerAsTheStoreDoes", "a transformer cannot be kept as 'provenance.json'"),
+        ("CallsItselfAnother", "train made CounterOnly/calls-itself-another call itself CounterOnly/concave, whose"),
         ("NotANumber", "predicts NaN or infinity"),
         ("KeepsALambda", "scaler.pkl cannot be pickled"),
         ("KeepsAnOwnClass", "model.sav holds tests.unit.train.authors.OwnRegressor, which no estimator has"),
