@@ -26,6 +26,8 @@ IDLE = "idle"
 BEATS_CONSTANT = "beats a constant"
 
 MOST_PODS = 1000
+FAR_BEYOND = 10.0
+"""How many times the work of the held-out pods a pod must still get a finite power for."""
 REST_SHARE = 0.05
 """Pods that do nothing may make up this share of what their node draws, not more."""
 IDLE_MARGIN = 1.25
@@ -82,6 +84,7 @@ def _answers(model: Model, part_folder: Path, part: Part) -> Gate:
     estimator is answered is compared once with what is scored, which is then asked in its place: it takes less time.
     """
     request = some_pods(model, part_folder, part)
+    _beyond(model, request)
     together, first = np.array(model.powers(request)), model.powers(request[:1])
     if not np.allclose(together, model.power_array(request), rtol=1e-6, atol=0.1):
         raise NotLoadable(
@@ -96,6 +99,25 @@ def _answers(model: Model, part_folder: Path, part: Part) -> Gate:
             "an estimator asks with any number of pods, so predict row by row"
         )
     return Gate(ANSWERS, passed=True, detail="one pod or a thousand: a finite power for each, the same alone")
+
+
+def _beyond(model: Model, request: Request) -> None:
+    """Ask what no held-out row shows: far more work, on a processor that was never seen.
+
+    One pod without a finite power leaves all pods of its node without an answer. What the powers are is not judged.
+    """
+    numeric = [index for index, feature in enumerate(model.metadata.features) if feature != ARCHITECTURE]
+    beyond = request.copy()
+    beyond[:, numeric] = beyond[:, numeric] * FAR_BEYOND
+    if ARCHITECTURE in model.metadata.features:
+        beyond[:, list(model.metadata.features).index(ARCHITECTURE)] = "never seen"
+    try:
+        model.power_array(beyond)
+    except NotLoadable as cause:
+        raise NotLoadable(
+            f"for {FAR_BEYOND:.0f} times as much work as was held out, or a processor that was never seen, {cause}; "
+            "give every row a finite power, and take unknown categories"
+        ) from cause
 
 
 def _archived(model_folder: Path, model: Model, part_folder: Path, part: Part) -> Gate:

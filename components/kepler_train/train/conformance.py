@@ -27,6 +27,8 @@ from kepler_train.train.step import train
 TRAINS = "trains and leaves a model that an estimator can use"
 REPEATABLE = "gives the same when trained again"
 MANY_PODS = 1_000
+FAR_BEYOND = 10.0
+"""How many times what the pods did a pod may do in a request: estimators meet larger nodes."""
 LARGEST_AT_REST = 0.02
 """Of the mean power of a pod: what a pod that does nothing may be given."""
 _SAME = 1e-6
@@ -102,6 +104,7 @@ def _checks_of(model: Model, again: Model, candidate: Candidate, part: Path) -> 
         lambda: _one_pod(model, request),
         lambda: _many_pods(model, request),
         lambda: _row_by_row(model, request),
+        lambda: _far_beyond(model, request),
         lambda: _at_rest(model, request),
         lambda: _repeatable(model, again, request),
         lambda: _adds_up(model, candidate, part),
@@ -147,6 +150,14 @@ def _row_by_row(model: Model, request: Request) -> Check:
         f"answers differ by {100 * largest:.2g} %",
         "use a model that looks at each row alone",
     )
+
+
+def _far_beyond(model: Model, request: Request) -> Check:
+    beyond = request.copy()
+    numeric = [not isinstance(value, str) for value in beyond[0]]
+    beyond[:, numeric] = beyond[:, numeric] * FAR_BEYOND
+    model.power_array(beyond)
+    return Check(f"answers for {FAR_BEYOND:.0f} times as much work", passed=True)
 
 
 def _at_rest(model: Model, request: Request) -> Check:

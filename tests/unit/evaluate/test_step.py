@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from sklearn.isotonic import IsotonicRegression
 
 from kepler_train.contract.errors import BrokenContract, StoreError, WrongUsage
 from kepler_train.contract.features import ARCHITECTURE, FeatureGroup
@@ -337,6 +338,27 @@ def test_one_answer_that_is_no_number_anywhere_in_the_held_out_rows_is_enough(tm
     assert decision.failed
     assert [gate.name for gate in decision.gates] == ["trained", "loads", "answers"]
     assert "NaN" in decision.reason
+
+
+def test_a_model_without_an_answer_beyond_what_it_saw_cannot_be_served(tmp_path, part, judge):
+    seen = np.linspace(0, max(batch.pods.max() for batch in interval_batches(part)), 100)
+    model = IsotonicRegression(out_of_bounds="nan").fit(seen, MILLIJOULES_PER_CPU_MILLISECOND * seen)
+    decision = judge(write_candidate(tmp_path / "candidate", model))
+    assert decision.failed
+    assert decision.reason.startswith("for 10 times as much work as was held out")
+    assert "NaN" in decision.reason
+
+
+def of_known_processors(rows):
+    return np.array([{"Broadwell": 1.0}[row[-1]] for row in rows])
+
+
+def test_a_model_without_an_answer_for_a_new_processor_cannot_be_served(tmp_path):
+    part = held_out_part(tmp_path, noisy_node(), group=FeatureGroup.FULL)
+    model = {"model": Predicts(of_known_processors), "group": FeatureGroup.FULL, "scaler": Keeps()}
+    decision = run(write_candidate(tmp_path / "new", **model), part, str(tmp_path / "store"), tmp_path / "decision")
+    assert decision.failed
+    assert "KeyError: 'never seen'" in decision.reason
 
 
 def test_a_model_that_looks_at_the_other_pods_cannot_be_served(tmp_path, judge):

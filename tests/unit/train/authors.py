@@ -241,6 +241,13 @@ class NotANumber(Counters):
     intercept = float("nan")
 
 
+class KnowsWhatItSaw(Counters):
+    model_name = "knows-what-it-saw"
+
+    def fitted_of(self, model, scaler, idle):
+        return Fitted(model, scaler, {"arcsin.pkl": FunctionTransformer(np.arcsin)}, idle)
+
+
 class KeepsALambda(Counters):
     model_name = "keeps-a-lambda"
 

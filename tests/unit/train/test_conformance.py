@@ -54,6 +54,7 @@ def test_a_keras_and_a_scikit_pipeline_of_one_name_answer_alike(part_of, tmp_pat
     [
         ("Raises", "trains and leaves a model", "ZeroDivisionError"),
         ("NotANumber", "trains and leaves a model", "NaN"),
+        ("KnowsWhatItSaw", "answers as an estimator needs", "NaN"),
         ("GivesToTheIdle", "gives nothing to a pod that does nothing", "without an intercept"),
         ("LooksAround", "gives each pod the same", "each row alone"),
         ("Unrepeatable", "gives the same when trained again", "random seeds"),
