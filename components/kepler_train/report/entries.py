@@ -91,8 +91,15 @@ class Entry:
         noise = percent(canary.noise_percent / 100 * canary.before_score.mape_percent)
         return (
             f"{canary.version}, served since the last run, is off by {error} on this run's held-out rows, and "
-            f"{canary.before} before it by {before} (± {noise}): it is taken back, and no run serves it again"
+            f"{canary.before} before it by {before} (± {noise}): "
+            + ("it is taken back, and no run serves it again" if self.is_taken_back else "it was to be taken back")
         )
+
+    @property
+    def is_taken_back(self) -> bool:
+        """Tell whether the champion proved worse than the version before, and is not served any more."""
+        canary = self.decision.canary
+        return canary is not None and canary.worse and self.served_version != canary.version
 
     @property
     def constant(self) -> Score | None:

@@ -64,20 +64,18 @@ def _beats_constant(decision: Decision) -> bool:
     return gates.get(BEATS_CONSTANT, True) or len(decision.blocks) < 2
 
 
-def is_taken_back(decision: Decision) -> bool:
-    """Tell whether the champion proved worse than the version before, which is to be served again."""
-    return decision.canary is not None and decision.canary.worse
+def headline(results: Sequence[tuple[Decision, Outcome]], taken_back: int = 0) -> tuple[str, str]:
+    """Say what the run changed, in one sentence of two parts: the counts, and what failed (empty if nothing did).
 
-
-def headline(results: Sequence[tuple[Decision, Outcome]]) -> tuple[str, str]:
-    """Say what the run changed, in one sentence of two parts: the counts, and what failed (empty if nothing did)."""
+    `taken_back` is the number of champions that were.
+    """
     counts = Counter(outcome for _, outcome in results)
     phrases: list[str] = []
     for outcome in Outcome:
         if counts[outcome]:
             number = f"{counts[outcome]}" if phrases else _first_number(counts[outcome], len(results))
             phrases.append(f"{number} {outcome.value}")
-    if taken_back := sum(is_taken_back(decision) for decision, _ in results):
+    if taken_back:
         phrases.append(f"{taken_back} former champion{'s' if taken_back > 1 else ''} taken back")
     failed = [decision for decision, outcome in results if outcome is Outcome.FAILED]
     return ", ".join(phrases) or "No model was evaluated", _failures(failed)

@@ -41,7 +41,9 @@ def run(decisions: Sequence[Path], parts: Sequence[Path], store: str, *, html: P
     record = _record(summary.window.run_id, entries)
     boards, signatures = boards_of(entries, held_out, record.ended), signing_words(store)
     ends = error_range(error for entry in entries for error in entry.errors_percent)
-    counts, failures = headline([(entry.decision, entry.outcome) for entry in entries])
+    counts, failures = headline(
+        [(entry.decision, entry.outcome) for entry in entries], sum(entry.is_taken_back for entry in entries)
+    )
     write_page(
         "leaderboard.html",
         html,

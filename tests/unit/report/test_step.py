@@ -388,4 +388,8 @@ def test_a_champion_that_should_have_been_taken_back_and_is_still_served_is_said
     assert record.errors["CounterOnly/linear"] == ServiceError("v2", 4.0)
 
     assert "v2 was to be taken back, but the store still serves it" in page.text
+    assert "former champion" not in page.all("h1")[0].text
+    for told in (page.text, (tmp_path / "report.md").read_text()):
+        assert "it was to be taken back" in told
+        assert "it is taken back" not in told
     assert articles(page)["CounterOnly/linear"].attributes["data-outcome"] != "unserved"
