@@ -158,7 +158,10 @@ class _Attempt:
         frames, self.notes = frames_of(self.training_part, pipeline.max_pod_rows)
         for note in self.notes:
             logger.info("train %s: %s", self.entry, note)
-        pipeline.train(*frames)
+        try:
+            pipeline.train(*frames)
+        except BrokenContract as cause:  # of the class's own making: the part has been read by now
+            raise PipelineError(str(cause)) from cause
 
     def _trained_on(self, pipeline: TrainPipeline) -> dict[str, int]:
         """What the fit saw: the aligned rows where the class asked for them, else the part."""

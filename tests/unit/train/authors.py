@@ -16,6 +16,7 @@ from sklearn.preprocessing import FunctionTransformer, MaxAbsScaler
 from kepler_train import Fitted, StreamingPipeline, TrainPipeline
 from kepler_train.contract.evidence import IdleEvidence, IdleSource
 from kepler_train.contract.features import COUNTER_FEATURES
+from kepler_train.contract.parts import read_part
 
 
 class Counters(TrainPipeline):
@@ -112,6 +113,13 @@ class RaisesBrokenText(Raises):
     def train(self, pod_stat_data, node_stat_data, freq_data, pkg_data):
         print("read from a file name: \udcff")  # noqa: T201
         raise ValueError("no such file:\n  \udcff")
+
+
+class ReadsSomethingElse(Raises):
+    model_name = "reads-something-else"
+
+    def train(self, pod_stat_data, node_stat_data, freq_data, pkg_data):
+        read_part(self.folder)
 
 
 class OfNoGroup(Counters):

@@ -119,6 +119,7 @@ def test_a_class_may_write_the_estimators_files_itself(train):
         ("Exits", "SystemExit: enough"),
         ("RaisesWithoutText", "NoText: its message cannot be had: RuntimeError"),
         ("RaisesBrokenText", "ValueError: no such file:; \\udcff"),
+        ("ReadsSomethingElse", "part.json: No such file or directory; was the step before this one run?"),
         ("GivesABrokenNote", "surrogates not allowed"),
         ("GivesNoNumberAsIdle", "idle_millijoules of Fitted is nan for node1, nan for node2; give finite numbers"),
         ("GivesNoEvidence", "idle_evidence of Fitted is (1.0, 2.0) for node1; give IdleEvidence, of finite numbers"),
