@@ -252,7 +252,7 @@ class Connection:
             )
         try:
             envelope = msgspec.json.decode(document, type=form)
-        except msgspec.ValidationError as cause:
+        except (msgspec.ValidationError, UnicodeDecodeError) as cause:
             raise SourceError(
                 f"Prometheus at {self.url} answered JSON, but not as a Prometheus does: {cause}; is it one?"
             ) from cause
@@ -285,7 +285,7 @@ def _said(answer: requests.Response) -> tuple[str, str]:
         content = answer.content
         error = msgspec.json.decode(content, type=dict[str, Any])
         return str(error.get("errorType", "")), str(error.get("error", answer.reason))
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return "", " ".join(content[:120].decode(errors="replace").split()) or str(answer.reason)
 
 

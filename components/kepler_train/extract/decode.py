@@ -83,13 +83,14 @@ class Decoder:
         """
         fast, tolerant = _decoders(self._form)
         try:
-            return self._add(fast.decode(piece), _same, _same)
-        except msgspec.DecodeError:
-            pass
-        try:
-            return self._add(tolerant.decode(piece), _label_numbers, _numbers)
+            try:
+                return self._add(fast.decode(piece), _same, _same)
+            except msgspec.DecodeError:
+                return self._add(tolerant.decode(piece), _label_numbers, _numbers)
         except msgspec.DecodeError as cause:
             raise NotSeries(str(cause)) from cause
+        except UnicodeDecodeError as cause:
+            raise NotSeries(f"{cause}; is it damaged, or not in UTF-8?") from cause
 
     def take(self) -> Raw:
         """Give what was added since the last time; words stay known, so codes mean the same in all that it gives."""

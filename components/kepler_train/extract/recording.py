@@ -79,7 +79,7 @@ def _read(file: Path, spool: Spool) -> tuple[int, int, int]:
                     samples += len(times)
                     first, last = int(times.min(initial=first)), int(times.max(initial=last))
             _check_whole(file, pieces.skeleton)
-    except (CutShort, EOFError, zlib.error, gzip.BadGzipFile) as cause:
+    except (CutShort, EOFError, zlib.error, gzip.BadGzipFile, UnicodeDecodeError) as cause:
         raise SourceError(f"recording {file} ends in the middle or is damaged; copy or record it again") from cause
     except NotSeries as cause:
         raise SourceError(f"recording {file} holds something else than series of samples: {cause}") from cause

@@ -80,7 +80,14 @@ def test_labels_that_are_not_wanted_do_not_matter() -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"[1]", b'{"a":1}', b'[{"metric":{},"values":[[1]]}]', b'[{"metric":[],"values":[]}]']
+    "content",
+    [
+        b"[1]",
+        b'{"a":1}',
+        b'[{"metric":{},"values":[[1]]}]',
+        b'[{"metric":[],"values":[]}]',
+        b'[{"metric":{"pod_name":"caf\xe9"},"values":[]}]',
+    ],
 )
 def test_what_is_no_series_is_refused(content: bytes) -> None:
     with pytest.raises(NotSeries):

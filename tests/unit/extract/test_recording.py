@@ -293,6 +293,9 @@ def test_one_interval_is_a_window(tmp_path: Path) -> None:
         (b"[]", "is no recording"),
         (b'{"pod_energy_stat":[{"metric":{"a":"b"},"values":[[1]]}]}', "something else than series"),
         (gzip.compress(b'{"pod_energy_stat":[]}', mtime=0)[:-9], "ends in the middle"),
+        (b'{"pod_energy_stat":[{"metric":{"pod_name":"caf\xe9"},"values":[[1,"2"]]}]}', "not in UTF-8"),
+        (b'{"caf\xe9":[]}', "damaged"),
+        (b'{"caf\xe9":[{"metric":{},"values":[]}]}', "damaged"),
     ],
 )
 def test_what_is_no_recording_is_an_error_that_names_the_file(content: bytes, said: str, tmp_path: Path) -> None:
