@@ -18,7 +18,7 @@ from prometheus_api_client import PrometheusConnect
 from requests.auth import AuthBase, HTTPBasicAuth
 
 from kepler_train.contract.errors import SourceError, WrongUsage
-from kepler_train.extract.pieces import CutShort, SeriesPieces
+from kepler_train.extract.pieces import CutShort, NoSeries, SeriesPieces
 
 _log = logging.getLogger("kepler_train")
 T = TypeVar("T")
@@ -208,6 +208,10 @@ class Connection:
             raise _Passing(f"cannot be reached ({_innermost(cause)})", remedy) from cause
         except (CutShort, urllib3.exceptions.ProtocolError, requests.exceptions.ChunkedEncodingError) as cause:
             raise _Passing("cut its answer short", "look for a proxy with limits, or a server that restarts") from cause
+        except NoSeries as cause:
+            raise SourceError(
+                f"Prometheus at {self.url} answered without samples: {cause}; is this its address?"
+            ) from cause
         except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as cause:
             raise SourceError(f"Prometheus at {self.url} did not answer as one: {cause}; is it one?") from cause
 

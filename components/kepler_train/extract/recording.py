@@ -22,7 +22,7 @@ from kepler_train.contract.window import Span
 from kepler_train.extract.convert import Answer
 from kepler_train.extract.decode import NotSeries
 from kepler_train.extract.forms import FORMS, Form
-from kepler_train.extract.pieces import CutShort, SeriesPieces
+from kepler_train.extract.pieces import CutShort, NoSeries, SeriesPieces
 from kepler_train.extract.shards import Shard, moment
 from kepler_train.extract.spool import Spool
 
@@ -81,6 +81,8 @@ def _read(file: Path, spool: Spool) -> tuple[int, int, int]:
             _check_whole(file, pieces.skeleton)
     except (CutShort, EOFError, zlib.error, gzip.BadGzipFile, UnicodeDecodeError) as cause:
         raise SourceError(f"recording {file} ends in the middle or is damaged; copy or record it again") from cause
+    except NoSeries as cause:
+        raise _indented(file) from cause
     except NotSeries as cause:
         raise SourceError(f"recording {file} holds something else than series of samples: {cause}") from cause
     except OSError as cause:
@@ -107,6 +109,8 @@ def _check_whole(file: Path, skeleton: bytes) -> None:
     except msgspec.DecodeError as cause:
         raise CutShort(str(cause)) from cause
     if any(lists.values()):
-        raise SourceError(
-            f'recording {file} is indented, or its series do not begin with "metric"; write it by jq -c .'
-        )
+        raise _indented(file)
+
+
+def _indented(file: Path) -> SourceError:
+    return SourceError(f'recording {file} is indented, or its series do not begin with "metric"; write it by jq -c .')

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kepler_train.extract import pieces
-from kepler_train.extract.pieces import CutShort, SeriesPieces
+from kepler_train.extract.pieces import CutShort, NoSeries, SeriesPieces
 
 # Texts made of what the cutter looks for, so that one in a label value would be mistaken if it could be.
 tokens = [*'{}[]",:\\ \n"é', '{"metric"', "]]}]", '[{"metric":{', "metric"]
@@ -71,3 +71,19 @@ def test_pieces_do_not_grow_with_the_stream(monkeypatch: pytest.MonkeyPatch) -> 
     sizes = [len(piece) for _, piece in SeriesPieces(io.BytesIO(content).read)]
     assert len(sizes) > 40
     assert max(sizes) <= 1000 + len(one) + 2
+
+
+def test_a_stream_in_which_no_series_begins_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pieces, "PIECE_BYTES", 1000)
+    monkeypatch.setattr(pieces, "MOST_HEAD_BYTES", 5000)
+    stream = io.BytesIO(b'{"x": [\n {\n  "metric": {' + b" " * 1_000_000)
+    with pytest.raises(NoSeries, match="no series begins in the first 6000 bytes"):
+        list(SeriesPieces(stream.read))
+    assert stream.tell() == 6000
+
+
+def test_a_series_may_be_longer_than_what_comes_before_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pieces, "MOST_HEAD_BYTES", 500)
+    one = {"metric": {"__name__": "x"}, "values": [[moment, "2"] for moment in range(1000)]}
+    found, _ = cut(json.dumps({"x": [one]}).encode(), 100, monkeypatch)
+    assert found == {"x": [one]}

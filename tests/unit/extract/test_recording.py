@@ -317,6 +317,18 @@ def test_an_indented_recording_says_how_to_write_it(cluster: Cluster, tmp_path: 
         step.run(recorded(file), tmp_path / "out")
 
 
+def test_an_indented_recording_is_refused_by_its_beginning(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of it in memory at once would be as large as the recording."""
+    monkeypatch.setattr(pieces, "PIECE_BYTES", 1000)
+    monkeypatch.setattr(pieces, "MOST_HEAD_BYTES", 5000)
+    content = cluster.write(tmp_path / "indented.json", indent=1).read_bytes()
+    (tmp_path / "indented.json").write_bytes(content[: len(content) // 2])
+    with pytest.raises(SourceError, match="indented"):
+        step.run(recorded(tmp_path / "indented.json"), tmp_path / "out")
+
+
 def test_a_missing_recording_is_an_error_with_its_cause(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"none.json cannot be read: No such file") as error:
         step.run(recorded(tmp_path / "none.json"), tmp_path / "out")
