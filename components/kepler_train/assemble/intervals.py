@@ -56,7 +56,7 @@ def judge(
     the exporter's own sum over packages (`node_curr_energy_in_pkg_joule`) stands in.
     """
     times = np.unique(np.concatenate([times_of(table) for table in (shard.pods, shard.node_rows, shard.packages)]))
-    energy = _package_energy(times, shard.packages, packages) if from_packages else _label_energy(times, shard)
+    energy = _package_energy(times, shard, packages) if from_packages else _label_energy(times, shard)
     most_millijoules = MOST_NODE_WATTS * interval_seconds * 1000
     pods = np.bincount(np.searchsorted(times, times_of(shard.pods)), minlength=len(times))
     has_node_row = np.isin(times, times_of(shard.node_rows))
@@ -83,15 +83,16 @@ def judge(
     )
 
 
-def _package_energy(times: Times, rows: pa.Table, packages: tuple[str, ...]) -> npt.NDArray[np.float64]:
+def _package_energy(times: Times, shard: Shard, packages: tuple[str, ...]) -> npt.NDArray[np.float64]:
     """Add up the packages of each interval, (k,) mJ; NaN unless each of the node's packages is there exactly once."""
+    rows = shard.packages
     rows = rows.filter(pc.is_in(rows.column("pkg_id").cast(pa.string()), value_set=pa.array(packages, pa.string())))
     package = pc.index_in(rows.column("pkg_id").cast(pa.string()), value_set=pa.array(packages, pa.string())).to_numpy()
     cells = np.searchsorted(times, times_of(rows)) * len(packages) + package
     shape = (len(times), len(packages))
     present = np.bincount(cells, minlength=shape[0] * shape[1]).reshape(shape)
     values = np.bincount(cells, numbers(rows, "package_energy_millijoules"), shape[0] * shape[1]).reshape(shape)
-    complete = (present == 1).all(axis=1) & bool(packages)
+    complete = (present == 1).all(axis=1) & bool(packages) & ~np.isin(times, shard.lost_package_times)
     return np.where(complete, values.sum(axis=1), np.nan)
 
 

@@ -44,6 +44,8 @@ class Shard:
     packages: pa.Table
     lost_pod_times: Times
     """When a pod's sample was set apart and no twin of it was kept."""
+    lost_package_times: Times
+    """The same of a package's: one whose samples were all set apart is in no row, yet its node has it."""
 
 
 def numeric_features(group: FeatureGroup) -> list[str]:
@@ -55,8 +57,7 @@ def read_shard(folder: Path, group: FeatureGroup) -> Shard:
     """Read what a group needs of a shard: its own features only, and the node's tables."""
     pod_columns = ["timestamp", "node", "pod_name", "pod_namespace", *numeric_features(group), "pod_energy_millijoules"]
     set_apart = read_table(folder, SET_APART, ["timestamp", "table", "reason"])
-    of_a_pod = pc.equal(set_apart.column("table").cast(pa.string()), POD_STAT)
-    lost = set_apart.filter(pc.and_(of_a_pod, pc.not_equal(set_apart.column("reason").cast(pa.string()), DUPLICATE)))
+    lost = set_apart.filter(pc.not_equal(set_apart.column("reason").cast(pa.string()), DUPLICATE))
     return Shard(
         node=shard_node(folder),
         name=folder.name,
@@ -64,7 +65,8 @@ def read_shard(folder: Path, group: FeatureGroup) -> Shard:
         node_rows=_in_time_order(folder, NODE_STAT, NODE_STAT_SCHEMA.names),
         frequencies=_in_time_order(folder, FREQUENCY, FREQUENCY_SCHEMA.names),
         packages=_in_time_order(folder, PACKAGE, PACKAGE_SCHEMA.names),
-        lost_pod_times=np.unique(times_of(lost)),
+        lost_pod_times=_lost_times(lost, POD_STAT),
+        lost_package_times=_lost_times(lost, PACKAGE),
     )
 
 
@@ -90,6 +92,10 @@ def numbers(table: pa.Table, column: str) -> npt.NDArray[np.float64]:
     """A column as float64, NaN where a value is missing."""
     values: npt.NDArray[np.float64] = table.column(column).to_numpy()
     return values
+
+
+def _lost_times(lost: pa.Table, table: str) -> Times:
+    return np.unique(times_of(lost.filter(pc.equal(lost.column("table").cast(pa.string()), table))))
 
 
 def _in_time_order(folder: Path, table: str, columns: list[str]) -> pa.Table:

@@ -217,6 +217,16 @@ def test_a_package_seen_in_another_shard_only_is_missing_here(tmp_path):
     assert training.node_intervals + held_out.node_intervals < 200
 
 
+def test_a_package_whose_samples_were_all_set_apart_is_missing_and_not_nothing(tmp_path):
+    frames = steady_node()
+    rows = frames.tables[PACKAGE]
+    lost = rows.loc[(rows["pkg_id"] == "1") & (rows["timestamp"] >= START_MILLISECONDS + 200 * 3000), "timestamp"]
+    frames.drop(PACKAGE, rows["pkg_id"] == "1")
+    frames.tables[SET_APART] = set_apart_rows(frames.node, PACKAGE, list(lost), "not_finite")
+    training, *_ = assemble(tmp_path, frames)
+    assert training.set_apart["no_energy"] == 200
+
+
 def test_rounding_of_labels_does_not_make_an_interval_incomplete(tmp_path):
     frames = steady_node()
     frames.tables[NODE_STAT]["node_curr_cache_miss"] += 0.4
