@@ -164,7 +164,7 @@ def _workloads(pods: pa.Table) -> tuple[list[str], Integers]:
     encoded = pc.dictionary_encode(names.combine_chunks())
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.combine_chunks()
-    distinct = [workload_of(*name.split("\n")) for name in encoded.dictionary.to_pylist()]
+    distinct = [workload_of(*name.split("\n", 1)) for name in encoded.dictionary.to_pylist()]
     return distinct, encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
 
 

@@ -129,3 +129,9 @@ def test_without_the_nodes_own_sums_nothing_is_said(tmp_path):
 )
 def test_a_pods_workload(pod, workload):
     assert workload_of("shop", pod) == workload
+
+
+def test_a_line_break_in_a_pods_name_is_part_of_it(tmp_path):
+    frames = steady_node()
+    frames.tables[POD_STAT]["pod_name"] += "\nx"
+    assert list(evidence_of(tmp_path, frames).condition_of_node) == ["node1"]
