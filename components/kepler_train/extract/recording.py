@@ -74,6 +74,8 @@ def _read(file: Path, spool: Spool) -> tuple[int, int, int]:
         with _open(file) as stream:
             pieces = SeriesPieces(stream.read)
             for metric, piece in pieces:
+                if not pieces.skeleton:  # There are series, but their list began otherwise than it should.
+                    raise _indented(file)
                 if metric in forms:
                     times = spool.add(forms[metric], piece)
                     samples += len(times)

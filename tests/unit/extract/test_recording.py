@@ -317,6 +317,13 @@ def test_an_indented_recording_says_how_to_write_it(cluster: Cluster, tmp_path: 
         step.run(recorded(file), tmp_path / "out")
 
 
+def test_a_recording_with_a_series_a_line_says_how_to_write_it(cluster: Cluster, tmp_path: Path) -> None:
+    content = cluster.write(tmp_path / "lines.json").read_text()
+    (tmp_path / "lines.json").write_text(content.replace('{"metric"', '\n{"metric"'))
+    with pytest.raises(SourceError, match=r"lines.json is indented, .* write it by jq -c"):
+        step.run(recorded(tmp_path / "lines.json"), tmp_path / "out")
+
+
 def test_an_indented_recording_is_refused_by_its_beginning(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
