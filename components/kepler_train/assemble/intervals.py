@@ -52,8 +52,8 @@ def judge(
 ) -> Intervals:
     """Judge every interval in which the shard has a pod, a node row or a package row.
 
-    `packages` are all that the node has; `from_packages` is False where the whole window has no package energies, and
-    the exporter's own sum over packages (`node_curr_energy_in_pkg_joule`) stands in.
+    `packages` are all that the node has; `from_packages` is False where the whole window has no package energies, or
+    hardly any, and the exporter's own sum over packages (`node_curr_energy_in_pkg_joule`) stands in.
     """
     times = np.unique(np.concatenate([times_of(table) for table in (shard.pods, shard.node_rows, shard.packages)]))
     energy = _package_energy(times, shard, packages) if from_packages else _label_energy(times, shard)

@@ -23,7 +23,7 @@ from kepler_train.contract.errors import BrokenContract, NoData
 from kepler_train.contract.features import FeatureGroup
 from kepler_train.contract.held_out import HELD_OUT, TRAINING
 from kepler_train.contract.parts import PART_FILE, NodeSummary, Part
-from kepler_train.contract.tables import METRIC_OF_TABLE, PACKAGE
+from kepler_train.contract.tables import METRIC_OF_TABLE, NODE_STAT, PACKAGE, READ_TOO_RARELY
 from kepler_train.contract.window import SHARDS, SUMMARY_FILE, Window, WindowSummary
 
 logger = logging.getLogger("kepler_train")
@@ -69,11 +69,12 @@ def run(windows: Sequence[Path], group: FeatureGroup, training_out: Path, held_o
     found = survey(windows)
     _refuse_lost(read, found)
     assembled = _Assembled(_writer(training_out, group), _writer(held_out_out, group))
+    from_packages = _from_packages(read, found)
     for number, folder in enumerate(found.shards, start=1):
-        _add(assembled, folder, found, read.window.interval_seconds)
+        _add(assembled, folder, found, read.window.interval_seconds, from_packages=from_packages)
         if number % _PROGRESS_EVERY_SHARDS == 0:
             logger.info("assemble %s: %d of %d shards", group.value, number, len(found.shards))
-    notes = () if found.has_packages else (_from_labels(read),)
+    notes = () if from_packages else (_from_labels(read),)
     if lack := _lack(assembled, read.window.run_id):
         if not assembled.others_may_do:
             raise lack
@@ -97,14 +98,14 @@ def _writer(folder: Path, group: FeatureGroup) -> PartWriter:
     return PartWriter(folder, group)
 
 
-def _add(assembled: _Assembled, folder: Path, found: Survey, interval_seconds: float) -> None:
+def _add(assembled: _Assembled, folder: Path, found: Survey, interval_seconds: float, *, from_packages: bool) -> None:
     group = assembled.training.group
     shard = read_shard(folder, group)
     intervals = judge(
         shard,
         numeric_features(group),
         found.packages[shard.node],
-        from_packages=found.has_packages,
+        from_packages=from_packages,
         interval_seconds=interval_seconds,
     )
     for writer, part in ((assembled.training, TRAINING), (assembled.held_out, HELD_OUT)):
@@ -135,12 +136,25 @@ def _lack(assembled: _Assembled, run_id: str) -> NoData | None:
     return None
 
 
+def _from_packages(read: WindowSummary, found: Survey) -> bool:
+    """Tell whether the package counters give the window's energy: not where most of them were read more rarely.
+
+    An exporter that restarts is scraped at other seconds, so even then a few samples may be one interval apart.
+    """
+    apart = read.set_apart.get(PACKAGE, {})
+    rarely = sum(apart.get(reason, 0) for reason in READ_TOO_RARELY)
+    return found.has_packages and (read.rows[PACKAGE] >= rarely or not read.rows[NODE_STAT])
+
+
 def _from_labels(read: WindowSummary) -> str:
-    """Where node energy comes from in a window without package energies."""
+    """Where node energy comes from in a window without package energies, or with hardly any."""
     metric, apart = METRIC_OF_TABLE[PACKAGE], read.set_apart.get(PACKAGE, {})
     lost = ", ".join(f"{number} {reason}" for reason, number in apart.items())
+    usable = f"only {read.rows[PACKAGE]}" if read.rows[PACKAGE] else "no"
     none = (
-        f"no usable samples of {metric} in this window (set apart: {lost})" if lost else f"no {metric} in this window"
+        f"{usable} usable samples of {metric} in this window (set apart: {lost})"
+        if lost
+        else f"no {metric} in this window"
     )
     return f"{none}: node energy is node_curr_energy_in_pkg_joule"
 

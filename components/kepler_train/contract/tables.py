@@ -73,6 +73,9 @@ SET_APART_SCHEMA = pa.schema([_timestamp, _node, _name("table"), _name("reason")
 DUPLICATE = "duplicate"
 """The one reason in `set_apart` by which nothing is lost: the sample's twin was kept."""
 
+READ_TOO_RARELY = ("first_sample", "gap")
+"""The reasons in `set_apart` of a counter's sample that is not about one interval after the one before it."""
+
 SCHEMAS = {
     POD_STAT: POD_STAT_SCHEMA,
     NODE_STAT: NODE_STAT_SCHEMA,

@@ -419,6 +419,34 @@ def test_package_energies_that_were_all_set_apart_are_named_as_such(tmp_path):
     assert training.notes[0].startswith(said)
 
 
+def scraped_too_rarely(tmp_path, frames, reason="gap"):
+    """A window in which but two intervals have package energies: the exporter restarted, and was read 3 s later."""
+    late = [START_MILLISECONDS + 600_000, START_MILLISECONDS + 603_000]
+    frames.drop(PACKAGE, ~frames.tables[PACKAGE]["timestamp"].isin(late))
+    window = write_window(tmp_path / "window", frames)
+    summary = WindowSummary.read(window / SUMMARY_FILE)
+    replace(summary, set_apart={PACKAGE: {reason: 796}}).write(window / SUMMARY_FILE)
+    return window
+
+
+@pytest.mark.parametrize("reason", ["gap", "first_sample"])
+def test_a_few_package_energies_among_gaps_do_not_stand_for_the_window(tmp_path, reason):
+    window = scraped_too_rarely(tmp_path, steady_node(), reason)
+    training, held_out = run([window], COUNTERS, tmp_path / "training", tmp_path / "held_out")
+    assert training.set_apart.keys() == {"gap_beside_held_out"}
+    assert held_out.node_intervals
+    said = f"only 4 usable samples of node_package_energy_millijoule in this window (set apart: 796 {reason})"
+    assert training.notes[0].startswith(said)
+
+
+def test_a_few_package_energies_are_better_than_none(tmp_path):
+    frames = steady_node()
+    del frames.tables[NODE_STAT]
+    window = scraped_too_rarely(tmp_path, frames)
+    with pytest.raises(NoData, match="none of 1 usable node intervals"):
+        run([window], COUNTERS, tmp_path / "training", tmp_path / "held_out")
+
+
 def test_a_folder_that_is_no_window_is_refused(tmp_path):
     with pytest.raises(BrokenContract, match=r"window\.json"):
         run([tmp_path], COUNTERS, tmp_path / "training", tmp_path / "held_out")
