@@ -96,9 +96,9 @@ def _time(text: str) -> datetime:
     zone = (match[2] or "Z").replace("Z", "+00:00")
     try:
         time = datetime.fromisoformat(f"{whole}.{fraction:0<3}{zone}" if fraction else f"{whole}{zone}")
-    except ValueError as cause:
+        return time.astimezone(timezone.utc)
+    except (ValueError, OverflowError) as cause:
         raise WrongUsage(wrong) from cause
-    return time.astimezone(timezone.utc)
 
 
 def _relative(text: str, now: datetime) -> Span:

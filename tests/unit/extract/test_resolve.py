@@ -55,6 +55,7 @@ def test_times_without_a_zone_are_utc(text: str, meant: datetime) -> None:
         "2026-11-23T25:00",
         "1766000000",
         "20261123T0200",
+        "0001-01-01T00:00+05:00",
     ],
 )
 def test_a_time_that_could_mean_anything_is_refused(text: str) -> None:
