@@ -27,11 +27,13 @@ PAGE = 2
 class KubeflowServer:
     """As a context manager, with all it was given as attributes: `with KubeflowServer() as server`.
 
-    With a token, requests without it are refused, but for the health check, as behind most gateways.
+    With a token, requests without it are refused, but for the health check, as behind most gateways. With a login page,
+    they get that, all of them, as behind the others.
     """
 
-    def __init__(self, token: str = "", *, multi_user: bool = False) -> None:
+    def __init__(self, token: str = "", *, multi_user: bool = False, login_page: bool = False) -> None:
         self.token = token
+        self.login_page = login_page
         self.pipelines: list[dict[str, Any]] = []
         self.versions: list[dict[str, Any]] = []
         self.experiments: list[dict[str, Any]] = []
@@ -78,6 +80,8 @@ class KubeflowServer:
         try:
             endpoint, values = self._routes.bind_to_environ(request.environ).match()
             known = request.headers.get("Authorization") == f"Bearer {self.token}"
+            if self.login_page and not known:
+                return Response("<html>Log in to your account</html>", mimetype="text/html")
             if self.token and not known and not request.path.endswith("/healthz"):
                 raise Unauthorized("no or a wrong token")
             document = endpoint(request, **values)

@@ -182,16 +182,41 @@ def _connected(target: Target) -> Iterator[Client]:
         warnings.simplefilter("ignore", FutureWarning)  # kfp greets with one
         try:
             kubeflow = _client(target)
+            _require_documents(kubeflow, target)
             _require_users(kubeflow, target)
             yield kubeflow
         except kfp_server_api.ApiException as cause:
             raise KubeflowError(_refusal(cause)) from cause
         except (urllib3.exceptions.HTTPError, OSError) as cause:
-            where = target.host or os.environ.get("KF_PIPELINES_ENDPOINT") or "the cluster's Kubeflow"
             raise KubeflowError(
-                f"{where} does not answer: {cause}; give its API's address as --endpoint or KF_PIPELINES_ENDPOINT, "
-                "a token as the file KF_PIPELINES_SA_TOKEN_PATH, its authority as SSL_CERT_FILE"
+                f"{_where(target)} does not answer: {cause}; give its API's address as --endpoint or "
+                "KF_PIPELINES_ENDPOINT, a token as the file KF_PIPELINES_SA_TOKEN_PATH, its authority as SSL_CERT_FILE"
             ) from cause
+
+
+def _require_documents(kubeflow: Client, target: Target) -> None:
+    """Have every answer that is no document raised as KubeflowError.
+
+    kfp takes a page, such as the one for logging in that a gateway shows whoever has no token, for a document without
+    content: a run would be submitted that there is not.
+    """
+    api = kubeflow.pipelines.api_client  # one for all of the client's requests
+    deserialize = api.deserialize
+
+    def read(response: Any, kind: Any) -> Any:
+        with contextlib.suppress(ValueError):
+            if isinstance(json.loads(response.data), dict):
+                return deserialize(response, kind)
+        raise KubeflowError(
+            f"{_where(target)} does not answer as Kubeflow's API does, but perhaps with a page for logging in; give "
+            "the API's address as --endpoint or KF_PIPELINES_ENDPOINT, a token as the file KF_PIPELINES_SA_TOKEN_PATH"
+        )
+
+    api.deserialize = read
+
+
+def _where(target: Target) -> str:
+    return target.host or os.environ.get("KF_PIPELINES_ENDPOINT") or "the cluster's Kubeflow"
 
 
 def _require_users(kubeflow: Client, target: Target) -> None:

@@ -165,6 +165,21 @@ def test_a_token_comes_from_a_file_and_its_lack_is_told(package, tmp_path, monke
         assert submit(package, Target(server.url), "once", PARAMETERS) == server.runs[0]["run_id"]
 
 
+@pytest.mark.parametrize("namespace", ["", "energy"])
+def test_a_login_page_is_no_answer(package, tmp_path, monkeypatch, namespace):
+    with KubeflowServer(token="of-an-account", multi_user=True, login_page=True) as server:
+        target = Target(server.url, namespace)
+        for release_it in (
+            lambda: schedule(package, target, "nightly", NIGHTLY, PARAMETERS),
+            lambda: submit(package, target, "once", PARAMETERS),
+        ):
+            with pytest.raises(KubeflowError, match=f"{server.url} does not answer as Kubeflow's API.*SA_TOKEN_PATH"):
+                release_it()
+        (tmp_path / "token").write_text("of-an-account")
+        monkeypatch.setenv("KF_PIPELINES_SA_TOKEN_PATH", str(tmp_path / "token"))
+        assert submit(package, target, "once", PARAMETERS) == server.runs[0]["run_id"]
+
+
 def test_the_endpoint_may_come_from_the_environment(server, package, monkeypatch):
     monkeypatch.setenv("KF_PIPELINES_ENDPOINT", server.url)
     assert submit(package, Target(), "once", PARAMETERS)
