@@ -50,6 +50,9 @@ def roll_out(daemon_set: str, version: str) -> Rollout:
     api = _connect()
     try:
         found = api.read_namespaced_daemon_set(name, namespace, _request_timeout=_TIMEOUT_SECONDS)
+        if found.spec is None:  # what is no DaemonSet, such as a gateway's login page, is read as an empty one
+            host = api.api_client.configuration.host
+            raise RolloutError(f"{host} does not answer as Kubernetes does; is it the API's address, without a login?")
         before = (found.spec.template.metadata.annotations or {}).get(ANNOTATION, "")
         if before != version:
             patch = {"spec": {"template": {"metadata": {"annotations": {ANNOTATION: version}}}}}
@@ -71,7 +74,7 @@ def _connect() -> client.AppsV1Api:
     except ConfigException:
         try:
             config.load_kube_config()
-        except ConfigException as cause:
+        except Exception as cause:  # its own error, or that of its YAML reader, or what else a wrong file brings about
             raise RolloutError(
                 f"no Kubernetes is known: {cause}; run in a pod with a service account, or set KUBECONFIG"
             ) from cause

@@ -147,6 +147,21 @@ def test_without_any_cluster_that_is_told(api, monkeypatch, tmp_path):
         roll_out("monitoring/kepler-exporter", "set-1")
 
 
+@pytest.mark.parametrize("content", ["clusters: [", "a note", "- a list"])
+def test_a_kubeconfig_that_is_none_is_told(api, monkeypatch, tmp_path, content):
+    (tmp_path / "other").write_text(content)
+    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "other"))
+    with pytest.raises(RolloutError, match="set KUBECONFIG"):
+        roll_out("monitoring/kepler-exporter", "set-1")
+
+
+def test_an_answer_that_is_no_daemon_set_is_told_and_nothing_is_written(api, monkeypatch):
+    monkeypatch.setattr(_Handler, "do_GET", lambda handler: handler._answer(200, "Log in to your account"))
+    with pytest.raises(RolloutError, match=r"http://127.* does not answer as Kubernetes does"):
+        roll_out("monitoring/kepler-exporter", "set-1")
+    assert api.patches == []
+
+
 def test_the_command_names_the_set_that_a_sync_brings(api, tmp_path, capsys):
     store = str(tmp_path / "store")
     command = ["rollout", "--store", store, "--daemonset", "monitoring/kepler-exporter"]
