@@ -54,7 +54,7 @@ class Containers:
         As in a cluster that is strict: no rights, nothing to write to but the folders and /tmp.
         """
         environment = environment_of(step)
-        files = [Path(value) for name, value in environment.items() if name.endswith(("_FILE", "_BUNDLE"))]
+        files = [Path(value) for name, value in environment.items() if _names_a_file(name)]
         mounts = dict.fromkeys((*self.read, *files), "ro") | dict.fromkeys((folder, *self.write), "rw")
         try:
             container = client.containers.run(
@@ -82,10 +82,18 @@ class Containers:
 
 
 def environment_of(step: str) -> dict[str, str]:
-    """What of this process' environment a step's tasks are given in a cluster, too."""
+    """What of this process' environment a step's tasks are given in a cluster, too; files by their whole paths.
+
+    A container has another working folder, and Docker mounts no relative path.
+    """
     policy = POLICIES[step]
     addresses = [ADDRESSES] if policy.secrets else []
     signing = [SIGNING_SETTINGS] if policy.signs else []
     settings = [*policy.secrets, *addresses, *signing]
     given = [names for setting in settings for names in setting.variables.items()]
-    return {own: value for key, own in given if (value := os.environ.get(own) or os.environ.get(key))}
+    found = {own: value for key, own in given if (value := os.environ.get(own) or os.environ.get(key))}
+    return {name: str(Path(value).absolute()) if _names_a_file(name) else value for name, value in found.items()}
+
+
+def _names_a_file(variable: str) -> bool:
+    return variable.endswith(("_FILE", "_BUNDLE"))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+
+import docker
 import pytest
 
 from kepler_train.contract.errors import NoContainers
@@ -33,6 +36,26 @@ def test_a_task_sees_of_the_environment_what_its_step_gets_in_a_cluster(monkeypa
     }
     assert environment_of("publish")[key] == "of the bucket"
     assert environment_of("publish")["KEPLER_TRAIN_SIGNING_KEY_FILE"] == "/keys/signing.pem"
+
+
+def test_a_file_that_was_named_from_here_is_found_in_a_container(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KEPLER_TRAIN_SIGNING_KEY_FILE", "keys/signing.pem")
+    monkeypatch.setenv("AWS_CA_BUNDLE", "ca.pem")
+    started = []
+
+    class Client:
+        containers = property(lambda client: client)
+
+        def run(self, *_, **options):
+            started.append(options)
+            raise docker.errors.APIError("enough")
+
+    Containers().run(Client(), "steps", [], {}, folder=tmp_path, step="publish", log=io.BytesIO())
+    environment, mounts = started[0]["environment"], started[0]["volumes"]
+    assert environment["KEPLER_TRAIN_SIGNING_KEY_FILE"] == f"{tmp_path}/keys/signing.pem"
+    assert environment["KEPLER_TRAIN_AWS_CA_BUNDLE"] == f"{tmp_path}/ca.pem"
+    assert {f"{tmp_path}/{file}:{tmp_path}/{file}:ro" for file in ("keys/signing.pem", "ca.pem")} <= set(mounts)
 
 
 def test_without_docker_the_run_ends_before_it_starts(monkeypatch, tmp_path):
