@@ -37,9 +37,13 @@ def write_node(node: Node, out: Path, samples_per_file: int = POD_SAMPLES_PER_FI
         stretch = node.stretch(first, min(step, end - first))
         name = shard_name(node.name, datetime.fromtimestamp(first * INTERVAL_SECONDS, tz=timezone.utc))
         pq.write_table(truth_table(stretch), out / TRUTH_FOLDER / f"{name}.parquet")
-        recording = out / f"{name}.json.gz"
-        with recording.open("wb") as raw, gzip.GzipFile("", "wb", compresslevel=1, fileobj=raw, mtime=0) as file:
-            _write(file, exporter, stretch)
+        recording, part = out / f"{name}.json.gz", out / f"{name}.part"
+        try:
+            with part.open("wb") as raw, gzip.GzipFile("", "wb", compresslevel=1, fileobj=raw, mtime=0) as file:
+                _write(file, exporter, stretch)
+            part.replace(recording)  # half a recording would stop whoever reads the folder later
+        finally:
+            part.unlink(missing_ok=True)
         yield recording
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from kepler_train.contract.features import WORKLOAD_FEATURES, exporter_label
 from kepler_train.simulate.cluster import Cluster
-from kepler_train.simulate.recording import write_node
+from kepler_train.simulate.recording import TRUTH_FOLDER, write_node
+from kepler_train.simulate.series import NodeExporter
 from kepler_train.simulate.spec import SimulationSpec
 from kepler_train.simulate.step import run
 from kepler_train.simulate.tables import TRUTH_SCHEMA
@@ -148,6 +149,24 @@ def test_the_same_spec_writes_the_same_bytes(clean, tmp_path):
         assert path.read_bytes() == (clean / path.relative_to(tmp_path / "again")).read_bytes()
     for path in (tmp_path / "one").rglob("*.*"):
         assert path.read_bytes() == (tmp_path / "two" / path.relative_to(tmp_path / "one")).read_bytes()
+
+
+def test_whoever_is_interrupted_leaves_whole_recordings_alone(tmp_path, monkeypatch):
+    written = []
+
+    def scrapes(exporter, stretch, original=NodeExporter.scrapes):
+        if written:
+            raise KeyboardInterrupt
+        yield from original(exporter, stretch)
+
+    monkeypatch.setattr(NodeExporter, "scrapes", scrapes)
+    (tmp_path / TRUTH_FOLDER).mkdir()
+    first, second = Cluster(CLEAN).nodes
+    written.extend(write_node(first, tmp_path))
+    with pytest.raises(KeyboardInterrupt):
+        list(write_node(second, tmp_path))
+    assert [path for path in tmp_path.iterdir() if path.is_file()] == written
+    assert load(written[0])
 
 
 def test_a_long_window_goes_to_several_files_and_counters_go_on(tmp_path):
