@@ -1,8 +1,10 @@
 """What each step may use and how the engine treats it: the one place where that is written.
 
-Retries here cover a lost pod. What a network may refuse is tried again inside the step, since the engine's default
-retries nothing that exits non-zero. Secrets and settings are named, never read: Kubernetes puts their keys, which are
-names of environment variables, into a task's environment.
+Retries here are for a pod that Kubernetes evicts or preempts. kfp names no policy for them, so that the engine's
+default holds, Argo's OnFailure: a task that exits non-zero is repeated, too, which `verdict`, red on purpose, must not
+be; one whose pod was deleted is not. What a network may refuse is tried again inside the step, which loses no work.
+Secrets and settings are named, never read: Kubernetes puts their keys, which are names of environment variables, into a
+task's environment.
 """
 
 from __future__ import annotations
