@@ -101,7 +101,7 @@ class TrainPipeline(ABC):
 
     @property
     def model_folder(self) -> Path:
-        """Where the estimator's files are written: metadata.json, scaler.pkl, the model file.
+        """Where the estimator's files are written: metadata.json, scaler.pkl, the model file; a folder that is there.
 
         Raises PipelineError for a class that writes them itself and was given a store: only `update` compares.
         """
@@ -110,7 +110,9 @@ class TrainPipeline(ABC):
                 f"{self.model_name} was given a store, and only self.update(Fitted(...)) compares with what is served "
                 "there; call that instead of writing to self.model_folder, or give no store"
             )
-        return self.folder / MODEL_FOLDER
+        folder = self.folder / MODEL_FOLDER
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
     @abstractmethod
     def train(

@@ -166,7 +166,8 @@ class WritesItself(Counters):
         fitted = super().fitted_of(model, scaler, idle)
         other = Counters(self.folder / "other")
         other.update(fitted)
-        other.model_folder.rename(self.model_folder)
+        for file in other.model_folder.iterdir():
+            (self.model_folder / file.name).write_bytes(file.read_bytes())
         shutil.rmtree(self.folder / "other")
         path = self.model_folder / "metadata.json"
         path.write_text(path.read_text().replace('"counters"', '"writes-itself"'))
