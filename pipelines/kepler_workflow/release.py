@@ -29,6 +29,10 @@ from kepler_workflow.workflow import NAME
 
 EXPERIMENT = "kepler-train"
 
+_ACCOUNT = "give a token as the file KF_PIPELINES_SA_TOKEN_PATH, of an account that may use pipelines there"
+_ADDRESS = "is this the address of its API?"
+_REMEDIES = {400: "change what it names", 401: _ACCOUNT, 403: _ACCOUNT, 404: _ADDRESS, 405: _ADDRESS}
+
 
 @dataclass(frozen=True)
 class Target:
@@ -251,9 +255,5 @@ def _refusal(error: kfp_server_api.ApiException) -> str:
     said = str(error.body or error.reason)
     with contextlib.suppress(ValueError, AttributeError):
         said = json.loads(said).get("message") or said
-    remedy = (
-        "give a token as the file KF_PIPELINES_SA_TOKEN_PATH, of an account that may use pipelines there"
-        if error.status in {401, 403}
-        else "is this the address of its API?"
-    )
+    remedy = _REMEDIES.get(error.status, "try again later")
     return f"Kubeflow refused the request ({error.status}): {said.strip()[:500]}; {remedy}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import kfp_server_api
 import pytest
 import yaml
 
@@ -178,6 +179,19 @@ def test_a_login_page_is_no_answer(package, tmp_path, monkeypatch, namespace):
         (tmp_path / "token").write_text("of-an-account")
         monkeypatch.setenv("KF_PIPELINES_SA_TOKEN_PATH", str(tmp_path / "token"))
         assert submit(package, target, "once", PARAMETERS) == server.runs[0]["run_id"]
+
+
+@pytest.mark.parametrize(
+    ("status", "remedy"),
+    [(400, "change what it names"), (403, "give a token"), (404, "is this the address"), (503, "try again later")],
+)
+def test_a_refusal_is_told_with_what_to_do(server, package, monkeypatch, status, remedy):
+    def refuse(*_, **__):
+        raise kfp_server_api.ApiException(status, "no such cron")
+
+    monkeypatch.setattr(release.Client, "create_recurring_run", refuse)
+    with pytest.raises(KubeflowError, match=rf"\({status}\): no such cron; {remedy}"):
+        schedule(package, Target(server.url), "nightly", "0 99 99 * * *", PARAMETERS)
 
 
 def test_the_endpoint_may_come_from_the_environment(server, package, monkeypatch):
