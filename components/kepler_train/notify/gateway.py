@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,7 +67,7 @@ def _push(registry: CollectorRegistry, store: str, url: str) -> bool:
     try:
         # Added to what is there: a failed run leaves standing when the last one succeeded.
         pushadd_to_gateway(url, "kepler-train", registry, grouping_key={"store": store}, timeout=TIMEOUT_SECONDS)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:  # the last: an address that is none, or no HTTP behind it
         # The type alone: an address may hold a password.
         _log.warning("the Pushgateway does not take the run's metrics: %s; is its address right?", type(error).__name__)
         return False

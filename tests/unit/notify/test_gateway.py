@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import time
+from threading import Thread
 
 import msgspec
 import pytest
@@ -60,3 +63,21 @@ def test_without_a_gateway_nothing_is_pushed_and_one_that_is_away_is_a_warning(c
     assert not gateway.push_end(True, STORE, away)
     assert "does not take the run's metrics" in caplog.text
     assert "secret" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "url", ["http://user:of a gateway@push:9091", "http://push:gateway", "http://127.0.0.1:{port}"]
+)
+def test_an_address_that_is_none_or_of_something_else_is_a_warning_without_it(url, caplog):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        Thread(target=_answer_without_http, args=(listening,), daemon=True).start()
+        url = url.format(port=listening.getsockname()[1])
+        assert not gateway.push_end(True, STORE, {gateway.PUSHGATEWAY_URL: url})
+    assert "the Pushgateway does not take the run's metrics" in caplog.text
+    assert "of a gateway" not in caplog.text
+
+
+def _answer_without_http(listening):
+    with contextlib.suppress(OSError), listening.accept()[0] as connection:
+        connection.recv(10_000)
+        connection.sendall(b"SSH-2.0-OpenSSH\r\n")
