@@ -86,11 +86,15 @@ class ForkServer:
         self, command: Sequence[str], log: Path, environment: Mapping[str, str]
     ) -> tuple[int, resource.struct_rusage]:
         """Run the command of one of kfp's lightweight components; gives its exit code and what it used."""
-        job = {"command": command, "log": str(log), "environment": dict(environment)}
+        job = json.dumps({"command": command, "log": str(log), "environment": dict(environment)}).encode()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours:
-            with theirs, contextlib.suppress(OSError):
-                socket.send_fds(self._control, [json.dumps(job).encode()], [theirs.fileno()])
+            # As a file, since a message has no room for the names of a thousand recordings.
+            with theirs, os.fdopen(os.memfd_create("job"), "wb") as file:
+                file.write(job)
+                file.flush()
+                with contextlib.suppress(OSError):
+                    socket.send_fds(self._control, [b"job"], [theirs.fileno(), file.fileno()])
             answer = ours.recv(_MESSAGE_BYTES)
         if not answer:  # the server was closed, or killed for its memory, and with it who waits for its tasks
             return -signal.SIGKILL, resource.struct_rusage([0] * 16)
@@ -105,15 +109,18 @@ def _serve(control: socket.socket) -> None:
         while True:
             asked, _, _ = select.select([control], [], [], _SECONDS_BETWEEN_LOOKS if running else None)
             if asked:
-                message, descriptors, _, _ = socket.recv_fds(control, _MESSAGE_BYTES, 1)
+                message, descriptors, _, _ = socket.recv_fds(control, _MESSAGE_BYTES, 2)
                 if not message:
                     return
                 reply = socket.socket(fileno=descriptors[0])
+                with os.fdopen(descriptors[1], "rb") as file:
+                    file.seek(0)  # its place is the sender's, who is at its end
+                    job = json.load(file)
                 process = os.fork()
                 if not process:
                     for held in (control, reply, *running.values()):
                         held.close()  # it closes for who waits when this server dies, not when this task does
-                    _run(**json.loads(message))
+                    _run(**job)
                 running[process] = reply
             while running:
                 process, status, usage = os.wait4(-1, os.WNOHANG)

@@ -50,6 +50,12 @@ def test_a_task_sees_its_own_environment_and_writes_to_its_own_log(end):
     assert {"yes", "aside"} <= set(log.read_text().splitlines())
 
 
+def test_a_task_may_be_given_as_much_as_the_names_of_thousands_of_recordings(end):
+    code, _, log = end(f"print(len({'x' * 1_000_000!r}))")
+    assert code == 0
+    assert "1000000" in log.read_text().splitlines()
+
+
 def test_an_exception_is_exit_code_1_and_ends_the_log(end):
     code, _, log = end("raise ZeroDivisionError('no pods')")
     assert code == 1
