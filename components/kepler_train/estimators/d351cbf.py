@@ -44,6 +44,17 @@ _ROWS_AT_ONCE = 8192
 Request: TypeAlias = "npt.NDArray[Any]"
 """(m, n): a row per pod, columns in the order of the model's features; of dtype object with a category among them."""
 
+FAR_BEYOND = 10.0
+"""How many times the work that was seen a pod must still get a finite power for: estimators meet larger nodes."""
+
+
+def scaled(request: Request, times: float) -> Request:
+    """The same pods, one or more, with so many times their work; categories stay."""
+    request = request.copy()
+    numeric = [not isinstance(value, str) for value in request[0]]
+    request[:, numeric] = request[:, numeric] * times
+    return request
+
 
 @dataclass(frozen=True)
 class Metadata:

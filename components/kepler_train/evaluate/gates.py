@@ -11,7 +11,7 @@ from kepler_train.contract.errors import NotLoadable
 from kepler_train.contract.features import ARCHITECTURE
 from kepler_train.contract.models import Candidate, Gate
 from kepler_train.contract.parts import Part, interval_batches, read_part
-from kepler_train.estimators.d351cbf import Model, Request, load
+from kepler_train.estimators.d351cbf import FAR_BEYOND, Model, Request, load, scaled
 from kepler_train.estimators.stock import require_stock
 from kepler_train.evaluate.archives import ask_for_pods
 from kepler_train.evaluate.comparison import Comparison
@@ -26,8 +26,6 @@ IDLE = "idle"
 BEATS_CONSTANT = "beats a constant"
 
 MOST_PODS = 1000
-FAR_BEYOND = 10.0
-"""How many times the work of the held-out pods a pod must still get a finite power for."""
 REST_SHARE = 0.05
 """Pods that do nothing may make up this share of what their node draws, not more."""
 IDLE_MARGIN = 1.25
@@ -106,9 +104,7 @@ def _beyond(model: Model, request: Request) -> None:
 
     One pod without a finite power leaves all pods of its node without an answer. What the powers are is not judged.
     """
-    numeric = [index for index, feature in enumerate(model.metadata.features) if feature != ARCHITECTURE]
-    beyond = request.copy()
-    beyond[:, numeric] = beyond[:, numeric] * FAR_BEYOND
+    beyond = scaled(request, FAR_BEYOND)
     if ARCHITECTURE in model.metadata.features:
         beyond[:, list(model.metadata.features).index(ARCHITECTURE)] = "never seen"
     try:

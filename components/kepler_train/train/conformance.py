@@ -17,7 +17,7 @@ from kepler_train.contract.errors import KeplerTrainError, NotLoadable
 from kepler_train.contract.features import ARCHITECTURE, FeatureGroup
 from kepler_train.contract.models import MODEL_FOLDER, Candidate, read_candidate
 from kepler_train.contract.parts import interval_batches, read_part
-from kepler_train.estimators.d351cbf import Model, Request, load
+from kepler_train.estimators.d351cbf import FAR_BEYOND, Model, Request, load, scaled
 from kepler_train.train import synthetic
 from kepler_train.train.copied_process import in_a_copy
 from kepler_train.train.pipeline import TrainPipeline, check_declaration
@@ -27,8 +27,6 @@ from kepler_train.train.step import train
 TRAINS = "trains and leaves a model that an estimator can use"
 REPEATABLE = "gives the same when trained again"
 MANY_PODS = 1_000
-FAR_BEYOND = 10.0
-"""How many times what the pods did a pod may do in a request: estimators meet larger nodes."""
 LARGEST_AT_REST = 0.02
 """Of the mean power of a pod: what a pod that does nothing may be given."""
 _SAME = 1e-6
@@ -153,17 +151,14 @@ def _row_by_row(model: Model, request: Request) -> Check:
 
 
 def _far_beyond(model: Model, request: Request) -> Check:
-    beyond = request.copy()
-    numeric = [not isinstance(value, str) for value in beyond[0]]
-    beyond[:, numeric] = beyond[:, numeric] * FAR_BEYOND
-    model.power_array(beyond)
+    model.power_array(scaled(request, FAR_BEYOND))
     return Check(f"answers for {FAR_BEYOND:.0f} times as much work", passed=True)
 
 
 def _at_rest(model: Model, request: Request) -> Check:
-    rest = request[:1].copy()
-    rest[:, [not isinstance(value, str) for value in rest[0]]] = 0.0
-    share = model.powers(rest)[0] / max(float(model.power_array(request).mean()), np.finfo(np.float64).tiny)
+    share = model.powers(scaled(request[:1], 0.0))[0] / max(
+        float(model.power_array(request).mean()), np.finfo(np.float64).tiny
+    )
     return _check(
         "gives nothing to a pod that does nothing",
         share <= LARGEST_AT_REST,
